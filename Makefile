@@ -1,0 +1,45 @@
+# make demo, make demo-down, make test, make lint: see README.md.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := build/venv
+BIN := $(CURDIR)/$(VENV)/bin
+COLLECTIONS := build/collections/ansible_collections
+DEBIAN_PACKAGES := containernetworking-plugins iproute2 iputils-ping kmod nftables procps python3-venv util-linux
+
+export PATH := $(BIN):/usr/sbin:/sbin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export MYPYPATH := build/collections
+
+.PHONY: all setup demo demo-down test lint collection clean
+
+all: demo
+
+# --- set-up -----------------------------------------------------------------
+
+setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done
+
+build/packages.done: Makefile
+	@mkdir -p build
+	@tests/packages.sh $(DEBIAN_PACKAGES)
+	@touch $@
+
+$(VENV)/done: requirements.txt | build/packages.done
+	@echo "Installing the Python packages of requirements.txt into $(VENV) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11: name a newer one, as in make PYTHON=python3.12." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+# The collections that ours depends on, out of the `ansible` package, beside a link to this checkout.
+$(COLLECTIONS)/done: requirements-collections.txt $(VENV)/done
+	@mkdir -p $(COLLECTIONS)/podnet build/wheels
+	@$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest build/wheels --requirement requirements-collections.txt
+	@$(BIN)/python -c 'import sys, zipfile; wheel = zipfile.ZipFile(sys.argv[1]); wheel.extractall("build/collections", [name for name in wheel.namelist() if name.startswith("ansible_collections/ansible/posix/")])' build/wheels/ansible-*.whl
+	@ln -sfn ../../../.. $(COLLECTIONS)/podnet/baremetal
+	@touch $@
+
+# --- tests ------------------------------------------------------------------
+
+# Ends with one line: N passed, N failed.
+test: setup
+	@PYTHONPATH=build/collections $(BIN)/python -m pytest tests
