@@ -1,0 +1,64 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Documentation that all modules of the collection share. No I/O."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """What every module supports, and the options that many have."""
+
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and predict what would change without changing anything.
+    support: full
+  diff_mode:
+    description: Returns what changed, or in C(check_mode) would change, under C(diff).
+    support: full
+  idempotent:
+    description: A second run with the same options changes nothing.
+    support: full
+  platform:
+    description: The systems that the module runs on.
+    support: full
+    platforms: linux
+  action_group:
+    description: Use C(group/podnet.baremetal.podnet) in C(module_defaults) to set defaults for all modules of the collection.
+    support: full
+    membership:
+      - podnet.baremetal.podnet
+"""
+
+    NODE = r"""
+options:
+  node:
+    description:
+      - What messages call the node. The host name of the node by default.
+      - Give C({{ inventory_hostname }}) where an inventory calls it something else.
+    type: str
+"""
+
+    STATE = r"""
+options:
+  state:
+    description: Whether it is to be there.
+    type: str
+    choices: [absent, present]
+    default: present
+"""
+
+    ENTRY = r"""
+options:
+  device:
+    description: The VXLAN device.
+    type: str
+    default: flannel.1
+requirements:
+  - the capability CAP_NET_ADMIN, so in general C(become=true)
+notes:
+  - The module reads the kernel before it writes, writes only what differs, and reads again afterwards.
+  - A change of an entry is one C(replace), never a C(del) and an C(add), so no packet is lost.
+"""

@@ -1,0 +1,158 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What must be done to get from the objects that are there to those that are wanted. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
+from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
+    Key,
+    Object,
+    OtherLink,
+    PodRoute,
+    StaticNeigh,
+    VxlanDevice,
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step: an object made, put in the place of an old one, or deleted; or one field of a device set in place."""
+
+    new: Object | None = None
+    old: Object | None = None
+    field: str = ""
+
+    @property
+    def thing(self) -> Object:
+        """What the step is about: the new object, or the one that goes."""
+        thing = self.new or self.old
+        if thing is None:
+            raise ValueError("a change without an object")
+        return thing
+
+    @property
+    def command(self) -> str:
+        """The iproute2 command of this step."""
+        return self.after if self.new else self.thing.absent
+
+    @property
+    def before(self) -> str:
+        return self._text(self.old)
+
+    @property
+    def after(self) -> str:
+        return self._text(self.new)
+
+    def _text(self, thing: Object | None) -> str:
+        if isinstance(thing, VxlanDevice) and self.field:
+            return thing.setting(self.field)
+        return thing.present if thing else ""
+
+
+def changes(desired: Iterable[Object], current: Iterable[Object], *, recreate: bool = False) -> list[Change]:
+    """List the steps, in an order that never breaks what works.
+
+    Devices first, then new and changed entries by rank (address, neighbour, fdb, route: the kernel would resolve a route's
+    gateway by itself if the neighbour came later), then what goes, in reverse. A changed entry is one step in place. Nothing
+    that is not ours is deleted. Raises Refused where a wanted key is taken by something that is not ours, or where only a new
+    device would do and `recreate` is not set.
+    """
+    wanted = sorted(desired, key=_rank)
+    there = list(current)
+    links = [step for thing in wanted if isinstance(thing, VxlanDevice) for step in _link(thing, there, recreate=recreate)]
+    left = _by_key(left_after(links, there))
+    entries = [thing for thing in wanted if not isinstance(thing, VxlanDevice)]
+    made = [step for thing in entries for step in _entry(thing, left[thing.key])]
+    gone = [step for thing in entries for step in _surplus(thing, left[thing.key])]
+    keys = {thing.key for thing in wanted}
+    gone += [_removal(thing) for key, things in left.items() if key not in keys for thing in things if _removable(thing)]
+    return [*links, *made, *sorted(gone, key=lambda step: (-step.thing.rank, step.command))]
+
+
+def left_after(links: Iterable[Change], there: Sequence[Object]) -> list[Object]:
+    """What the kernel leaves of the entries when devices are changed so (KERNEL: a deleted device takes everything along, a set MAC
+    flushes the neighbours: neigh_changeaddr())."""
+    left = list(there)
+    for step in links:
+        device = step.thing.device
+        if step.new is None:
+            left = [thing for thing in left if thing.device != device]
+        elif step.field == "mac":
+            left = [thing for thing in left if thing.device != device or not isinstance(thing, StaticNeigh)]
+    return left
+
+
+def _link(wanted: VxlanDevice, there: Iterable[Object], *, recreate: bool) -> list[Change]:
+    current = next((thing for thing in there if thing.key == wanted.key), None)
+    if current is None:
+        return [Change(new=wanted)]
+    if not isinstance(current, VxlanDevice):
+        raise _foreign_link(current)
+    if current.fixed == wanted.fixed:
+        differing = [field for field in wanted.in_place if getattr(current, field) != getattr(wanted, field)]
+        return [Change(new=wanted, old=current, field=field) for field in differing]
+    if not recreate:
+        raise Refused(_needs_recreate(wanted, current))
+    return [Change(old=current), Change(new=wanted)]
+
+
+def _needs_recreate(wanted: VxlanDevice, current: VxlanDevice) -> str:
+    reasons = [
+        f"{name} is {current.fixed[name] or 'none'} and must be {value or 'none'}"
+        for name, value in wanted.fixed.items()
+        if current.fixed[name] != value
+    ]
+    return (
+        f"{wanted.name}: {', '.join(reasons)}: the kernel changes this only by recreating the device, which interrupts every pod of "
+        "the node; allow it with recreate: true (podnet_recreate)."
+    )
+
+
+def _foreign_link(link: Object) -> Refused:
+    kind = link.kind if isinstance(link, OtherLink) else "unknown"
+    return Refused(f"{link.device} exists and is a link of kind {kind}, not vxlan: remove it or choose another name; it was left alone.")
+
+
+def _entry(wanted: Object, there: Sequence[Object]) -> Iterator[Change]:
+    if wanted in there:
+        return
+    old = there[0] if there else None
+    if isinstance(old, PodRoute) and old.device != wanted.device and not old.owned:
+        raise Refused(
+            f"{old.subnet} is already routed on this node by a route that is not ours ({old.present}): "
+            "remove that route or give the peer another pod subnet; it was left alone."
+        )
+    yield Change(new=wanted, old=old)
+
+
+def _surplus(wanted: Object, there: Sequence[Object]) -> Iterator[Change]:
+    """What stands beside the wanted entry under the same key: `bridge fdb append` makes a second destination of one MAC."""
+    kept = wanted if wanted in there else next(iter(there), None)
+    return (_removal(thing) for thing in there if thing != kept and _removable(thing))
+
+
+def _removable(thing: Object) -> bool:
+    if isinstance(thing, OtherLink):
+        raise _foreign_link(thing)
+    return thing.owned
+
+
+def _removal(thing: Object) -> Change:
+    return Change(old=thing)
+
+
+def _by_key(things: Iterable[Object]) -> Mapping[Key, list[Object]]:
+    groups: defaultdict[Key, list[Object]] = defaultdict(list)
+    for thing in things:
+        groups[thing.key].append(thing)
+    return groups
+
+
+def _rank(thing: Object) -> int:
+    return thing.rank

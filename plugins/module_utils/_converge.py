@@ -1,0 +1,96 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make what is there equal to what is wanted, and prove it: read, compare, apply, read again. I/O only through the target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed
+
+
+class Change(Protocol):
+    """One step. `command` is the text a person would type for it; `before` and `after` are what `--diff` shows ("" for nothing)."""
+
+    @property
+    def command(self) -> str: ...
+
+    @property
+    def before(self) -> str: ...
+
+    @property
+    def after(self) -> str: ...
+
+
+C = TypeVar("C", bound=Change)
+
+
+class Target(Protocol[C]):
+    """A thing that can be brought to a wanted state: kernel objects, a file, the ledger, a pod's attachment."""
+
+    @property
+    def name(self) -> str: ...
+
+    def lock(self) -> AbstractContextManager[Any]:
+        """Keep every other run away from the target until left; must die with its process."""
+
+    def drift(self) -> Sequence[C]:
+        """Look at the target and list, in order, the changes that are still to be made. Changes nothing."""
+
+    def apply(self, changes: Sequence[C]) -> None:
+        """Make the changes. Raises Failed, with what was already done, when one is refused."""
+
+    def facts(self) -> dict[str, Any]:
+        """What the caller gets back beside the changes."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did, or under check mode would do."""
+
+    name: str
+    changes: Sequence[Change]
+    facts: dict[str, Any]
+
+    def result(self) -> dict[str, Any]:
+        """As Ansible wants it: changed, commands, diff, and the target's own facts."""
+        return {
+            "changed": bool(self.changes),
+            "commands": [change.command for change in self.changes],
+            "diff": {
+                "before_header": self.name,
+                "after_header": self.name,
+                "before": _lines(change.before for change in self.changes),
+                "after": _lines(change.after for change in self.changes),
+            },
+            **self.facts,
+        }
+
+
+def converge(target: Target[C], *, check: bool) -> Outcome:
+    """Bring the target to its wanted state, or only say what that would take when `check`."""
+    if check:
+        return Outcome(target.name, target.drift(), target.facts())
+    with target.lock():
+        changes = target.drift()
+        if changes:
+            target.apply(changes)
+            _verify(target, changes)
+        return Outcome(target.name, changes, target.facts())
+
+
+def _verify(target: Target[C], changes: Sequence[C]) -> None:
+    left = target.drift()
+    if left:
+        raise Failed(
+            f"{target.name}: every step was accepted, yet this is still to be done: {'; '.join(c.command for c in left)}",
+            [change.command for change in changes],
+        )
+
+
+def _lines(texts: Iterable[str]) -> str:
+    return "".join(f"{text}\n" for text in texts if text)

@@ -1,0 +1,25 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The two ways in which a request ends without success. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class Refused(Exception):
+    """The input cannot be accepted. The message is one sentence for the user; nothing was changed."""
+
+
+class Failed(Exception):
+    """The node or the controller refused a step. `done` lists the commands that had already taken effect."""
+
+    def __init__(self, sentence: str, done: Sequence[str] = ()) -> None:
+        super().__init__(sentence)
+        self.done = tuple(done)
+
+
+def refuse(who: str, what: str, value: object, why: str) -> Refused:
+    """Word a rejected input: the host (or the file), the variable, its value, and what is wrong or would be accepted."""
+    return Refused(f"{who}: {what} is {value}: {why}.")
