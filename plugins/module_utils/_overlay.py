@@ -1,0 +1,73 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the peers of a node come to in kernel objects: per subnet one neighbour, one fdb entry and one route. Pure."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
+from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_address, valid_mac, valid_subnet
+from ansible_collections.podnet.baremetal.plugins.module_utils._objects import Entry, FdbEntry, PodRoute, StaticNeigh
+
+
+def peer_objects(device: str, peers: Iterable[Mapping[str, Any]]) -> tuple[Entry, ...]:
+    """The entries on the device that make these peers reachable, each kind in the order of the peers.
+
+    A peer is {node, subnets: [network, ...], underlay: address, mac}. The gateway of a subnet is its VTEP's address, the
+    subnet's own network address (flannel: vxlan_network.go:290). Raises Refused for a value that cannot work and for a subnet,
+    underlay address or MAC that two peers share.
+    """
+    valid = [_valid(peer) for peer in peers]
+    _refuse_shared(valid)
+    entries = [entry for peer in valid for entry in _entries(device, peer)]
+    return tuple(sorted(entries, key=lambda entry: entry.rank))
+
+
+def pack_peers(peers: Iterable[Mapping[str, Any]]) -> str:
+    """Peers as one short string: the way from the controller to the node is most of what a large mesh costs."""
+    return base64.b64encode(zlib.compress(json.dumps(list(peers), separators=(",", ":")).encode())).decode()
+
+
+def unpack_peers(packed: str) -> list[dict[str, Any]]:
+    """The peers that `pack_peers` packed."""
+    peers: list[dict[str, Any]] = json.loads(zlib.decompress(base64.b64decode(packed)))
+    return peers
+
+
+def _entries(device: str, peer: Mapping[str, Any]) -> Iterable[Entry]:
+    yield FdbEntry(device, peer["mac"], peer["underlay"])
+    for subnet in peer["subnets"]:
+        gateway = subnet.split("/")[0]
+        yield StaticNeigh(device, gateway, peer["mac"])
+        yield PodRoute(device, subnet, gateway)
+
+
+def _valid(peer: Mapping[str, Any]) -> dict[str, Any]:
+    node = str(peer.get("node") or "")
+    if not node:
+        raise Refused(f"peers: every peer needs the name of its node, and {dict(peer)} has none.")
+    who = f"peer {node}"
+    if not peer.get("subnets"):
+        raise refuse(who, "subnets", "empty", "expected at least one network like 172.20.1.0/24")
+    return {
+        "node": node,
+        "subnets": [valid_subnet(who, "subnets", str(subnet)) for subnet in peer["subnets"]],
+        "underlay": valid_address(who, "underlay", str(peer.get("underlay"))),
+        "mac": valid_mac(who, "mac", str(peer.get("mac"))),
+    }
+
+
+def _refuse_shared(peers: Sequence[Mapping[str, Any]]) -> None:
+    owners: dict[tuple[str, str], str] = {}
+    for peer in peers:
+        values = [("underlay", peer["underlay"]), ("mac", peer["mac"]), *(("subnets", subnet) for subnet in peer["subnets"])]
+        for what, value in values:
+            owner = owners.setdefault((what, value), peer["node"])
+            if owner != peer["node"]:
+                raise refuse(f"peer {peer['node']}", what, value, f"peer {owner} has it too; each peer needs its own")

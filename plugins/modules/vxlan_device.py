@@ -1,0 +1,153 @@
+#!/usr/bin/python
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The VTEP: a VXLAN device with its addresses. Ansible module."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vxlan_device
+short_description: The VTEP of a node, a VXLAN device with its addresses
+version_added: 0.1.0
+author: podnet contributors (@podnet)
+description:
+  - Makes the VXLAN device of a node what flannel would make it, changes in place what the kernel changes in place, and
+    deletes it.
+  - What the kernel takes only for a new device (the VNI, the port, the family of O(local) and options such as C(gbp) or
+    C(l2miss) that somebody else set) is refused unless O(recreate=true), since a new device interrupts every pod of the node.
+  - A change of the MAC, or a new device, takes entries along. The module puts back those that were there, in the same process.
+  - A link of another kind by that name is an error and is left alone.
+extends_documentation_fragment:
+  - podnet.baremetal._attributes
+  - podnet.baremetal._attributes.state
+  - podnet.baremetal._attributes.node
+options:
+  name:
+    description: Name of the device. C(flannel.) and O(vni) by default, as flannel names it.
+    type: str
+  vni:
+    description: VXLAN network identifier, 1 to 16777215.
+    type: int
+    default: 1
+  port:
+    description: UDP port, 1 to 65535.
+    type: int
+    default: 8472
+  local:
+    description: The underlay address of this node. Required for O(state=present). An interface of the node must carry it.
+    type: str
+  interface:
+    description: The underlay interface. The one that carries O(local) by default.
+    type: str
+  mac:
+    description: MAC of the device. Required for O(state=present), see the filter P(podnet.baremetal.vtep_mac#filter).
+    type: str
+  mtu:
+    description:
+      - MTU of the device.
+      - By default, and at most, the MTU of the underlay interface minus what VXLAN adds, 50 bytes over IPv4 and 70 over IPv6.
+    type: int
+  learning:
+    description: Whether the device learns from traffic where MACs live. An overlay made of static entries has no use for it.
+    type: bool
+    default: false
+  ttl:
+    description: TTL of the outer packets, 0 for the kernel's choice.
+    type: int
+    default: 0
+  addresses:
+    description:
+      - The addresses of the device with their prefix length. It gets these and loses all others but its link-local ones.
+      - The new ones come before the old ones go, since routes and neighbours go with the last address.
+    type: list
+    elements: str
+    default: []
+  recreate:
+    description: Whether to make a new device where the kernel does not change the present one. Every pod of the node is cut off meanwhile.
+    type: bool
+    default: false
+requirements:
+  - the capability CAP_NET_ADMIN, so in general C(become=true)
+  - pyroute2 0.7.2 or newer on the node (Debian, Ubuntu and Fedora have it as C(python3-pyroute2))
+"""
+
+EXAMPLES = r"""
+- name: Make the VTEP of node1
+  podnet.baremetal.vxlan_device:
+    local: 198.51.100.1
+    mac: 02:f1:ac:14:00:00
+    addresses: [172.20.0.0/32]
+  become: true
+"""
+
+RETURN = r"""
+commands:
+  description:
+    - What was done, or in check mode would be done, as iproute2 commands in their order.
+    - On failure, the commands that had already taken effect.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - ip link set dev flannel.1 mtu 1450
+device:
+  description: The device as it is wanted; not returned for O(state=absent).
+  returned: success and state is present
+  type: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+      sample: flannel.1
+    interface:
+      description: The underlay interface.
+      type: str
+      sample: eth0
+    local:
+      description: The underlay address.
+      type: str
+      sample: 198.51.100.1
+    mac:
+      description: Its MAC.
+      type: str
+      sample: 02:f1:ac:14:00:00
+    mtu:
+      description: Its MTU.
+      type: int
+      sample: 1450
+"""
+
+from typing import Any
+
+from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import KernelTarget
+from ansible_collections.podnet.baremetal.plugins.module_utils._module import node_name, run
+from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import vtep_target
+
+ARGUMENTS: dict[str, Any] = {
+    "name": {"type": "str"},
+    "vni": {"type": "int", "default": 1},
+    "port": {"type": "int", "default": 8472},
+    "local": {"type": "str"},
+    "interface": {"type": "str"},
+    "mac": {"type": "str"},
+    "mtu": {"type": "int"},
+    "learning": {"type": "bool", "default": False},
+    "ttl": {"type": "int", "default": 0},
+    "addresses": {"type": "list", "elements": "str", "default": []},
+    "recreate": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+    "node": {"type": "str"},
+}
+
+
+def _target(options: dict[str, Any]) -> KernelTarget:
+    return vtep_target(node_name(options), options)
+
+
+def main() -> None:
+    run(ARGUMENTS, _target, required_if=[("state", "present", ["local", "mac"])])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+#!/usr/bin/python
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All that a node needs to reach its peers: neighbours, fdb entries and routes in one pass. Ansible module."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vxlan_peers
+short_description: Everything a node needs to reach its peers, in one pass
+version_added: 0.1.0
+author: podnet contributors (@podnet)
+description:
+  - Makes the neighbours, fdb entries and routes of a VXLAN device those that its peers need, in one pass, and with O(purge)
+    no others.
+  - The peers come from the ledger on the controller (O(ledger) and O(node)), or are given as a list (O(peers)).
+  - In check mode the device need not be there yet. The module then says what it would do once it is.
+extends_documentation_fragment:
+  - podnet.baremetal._attributes
+  - podnet.baremetal._attributes.entry
+options:
+  ledger:
+    description:
+      - Path of the ledger on the controller, as M(podnet.baremetal.pod_subnet) returns it.
+      - The peers are every other node with an active lease in it.
+    type: path
+  peers:
+    description: The peers, for who has no ledger.
+    type: list
+    elements: dict
+    suboptions:
+      node:
+        description: The name of the peer.
+        type: str
+        required: true
+      subnets:
+        description: Its pod subnets.
+        type: list
+        elements: str
+        required: true
+      underlay:
+        description: Its underlay address.
+        type: str
+        required: true
+      mac:
+        description: The MAC of its VTEP.
+        type: str
+        required: true
+  plan:
+    description: The peers as the action plugin packs them for the way to the node. Not for users.
+    type: str
+  purge:
+    description:
+      - Whether to delete every other permanent neighbour and fdb entry of the device, and every other route of ours through it.
+      - What the kernel learned by itself, routes of another protocol and everything on other devices is left alone.
+    type: bool
+    default: false
+  node:
+    description:
+      - The name of this node in O(ledger), whose own lease is not among its peers, and what messages call it.
+      - Required with O(ledger). Otherwise the host name of the node by default.
+    type: str
+"""
+
+EXAMPLES = r"""
+- name: Reach every other node of the ledger, and nobody else
+  podnet.baremetal.vxlan_peers:
+    ledger: "{{ inventory_dir }}/podnet-ledger.json"
+    node: "{{ inventory_hostname }}"
+    purge: true
+  become: true
+
+- name: Reach one more node
+  podnet.baremetal.vxlan_peers:
+    peers:
+      - node: node2
+        subnets: [172.20.1.0/24]
+        underlay: 198.51.100.2
+        mac: 02:f1:ac:14:01:00
+  become: true
+"""
+
+RETURN = r"""
+commands:
+  description:
+    - What was done, or in check mode would be done, as iproute2 commands in their order.
+    - On failure, the commands that had already taken effect.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - ip neigh replace 172.20.1.0 lladdr 02:f1:ac:14:01:00 dev flannel.1 nud permanent
+"""
+
+from typing import Any
+
+from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import KernelTarget
+from ansible_collections.podnet.baremetal.plugins.module_utils._module import node_name, run
+from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import unpack_peers
+from ansible_collections.podnet.baremetal.plugins.module_utils._peers import peers_target
+
+PEER: dict[str, Any] = {
+    "node": {"type": "str", "required": True},
+    "subnets": {"type": "list", "elements": "str", "required": True},
+    "underlay": {"type": "str", "required": True},
+    "mac": {"type": "str", "required": True},
+}
+
+ARGUMENTS: dict[str, Any] = {
+    "device": {"type": "str", "default": "flannel.1"},
+    "ledger": {"type": "path"},
+    "peers": {"type": "list", "elements": "dict", "options": PEER},
+    "plan": {"type": "str"},
+    "purge": {"type": "bool", "default": False},
+    "node": {"type": "str"},
+}
+
+
+def _target(options: dict[str, Any]) -> KernelTarget:
+    peers = unpack_peers(options["plan"]) if options["plan"] else options["peers"]
+    return peers_target(node_name(options), options["device"], peers, purge=options["purge"])
+
+
+def main() -> None:
+    run(ARGUMENTS, _target, mutually_exclusive=[("ledger", "peers", "plan")], required_one_of=[("ledger", "peers", "plan")])
+
+
+if __name__ == "__main__":
+    main()
