@@ -10,51 +10,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.podnet.baremetal.plugins.module_utils import _links
-from ansible_collections.podnet.baremetal.plugins.module_utils._converge import converge
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
-from ansible_collections.podnet.baremetal.plugins.module_utils._peers import peers_target
-from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import vtep_target
-from conftest import Node
-
-OPTIONS: dict[str, Any] = {
-    "name": None,
-    "vni": 1,
-    "port": 8472,
-    "local": "198.51.100.1",
-    "interface": None,
-    "mac": "02:f1:ac:14:00:00",
-    "mtu": None,
-    "learning": False,
-    "ttl": 0,
-    "addresses": ["172.20.0.0/32"],
-    "recreate": False,
-    "state": "present",
-}
-PEERS = [
-    {"node": "node2", "subnets": ["172.20.1.0/24"], "underlay": "198.51.100.2", "mac": "02:f1:ac:14:01:00"},
-    {"node": "node3", "subnets": ["172.20.2.0/24"], "underlay": "198.51.100.3", "mac": "02:f1:ac:14:02:00"},
-]
-NEIGHBOURS = [f"ip neigh replace 172.20.{n}.0 lladdr 02:f1:ac:14:0{n}:00 dev flannel.1 nud permanent" for n in (1, 2)]
-FDB = [f"bridge fdb replace 02:f1:ac:14:0{n}:00 dev flannel.1 dst 198.51.100.{n + 1} self permanent" for n in (1, 2)]
-ROUTES = [f"ip route replace 172.20.{n}.0/24 via 172.20.{n}.0 dev flannel.1 onlink proto 86" for n in (1, 2)]
-
-
-def device(check: bool = False, **options: Any) -> list[str]:
-    """The commands of one run of vxlan_device."""
-    return converge(vtep_target("node1", {**OPTIONS, **options}), check=check).result()["commands"]
-
-
-def peers(check: bool = False, wanted: list[dict[str, Any]] = PEERS, purge: bool = True) -> list[str]:
-    """The commands of one run of vxlan_peers."""
-    return converge(peers_target("node1", "flannel.1", wanted, purge=purge), check=check).result()["commands"]
-
-
-@pytest.fixture
-def overlay(node: Node) -> Node:
-    """A node with its device and two peers."""
-    device()
-    peers()
-    return node
+from node import FDB, NEIGHBOURS, ROUTES, Node, device, peers
 
 
 def test_a_new_device_is_what_flannel_makes(node: Node) -> None:
@@ -182,7 +139,7 @@ def test_a_link_of_another_kind_is_left_alone(node: Node, kind: str) -> None:
     node.run(f"ip link add {'link eth0 ' if kind == 'macvlan' else ''}name flannel.1 type {kind}")
     before = node.run("ip -d link show flannel.1")
     for action in (device, lambda: device(state="absent"), peers):
-        with pytest.raises(Refused, match=f"flannel.1 .*is a link of kind {kind.split()[0]}"):
+        with pytest.raises(Refused, match=f"flannel.1 .*is a link of kind {kind.split(maxsplit=1)[0]}"):
             action()
     assert node.run("ip -d link show flannel.1") == before
 
@@ -191,7 +148,10 @@ def test_a_link_of_another_kind_is_left_alone(node: Node, kind: str) -> None:
     ("options", "sentence"),
     [
         ({"interface": "eth9"}, r"node1: interface \(podnet_underlay_interface\) is eth9: .* it has eth0, eth1, lo"),
-        ({"local": "203.0.113.9"}, r"node1: local \(podnet_underlay_address\) is 203.0.113.9: no interface .* carries it; it has .*198.51.100.1"),
+        (
+            {"local": "203.0.113.9"},
+            r"node1: local \(podnet_underlay_address\) is 203.0.113.9: no interface .* carries it; it has .*198.51.100.1",
+        ),
         ({"local": "0.0.0.0"}, r"node1: local .* is 0.0.0.0: expected the unicast address"),
         ({"local": "198.51.100.01"}, r"node1: local .* is '198.51.100.01'"),
         ({"mtu": 1451}, r"node1: mtu \(podnet_mtu\) is 1451: eth0 has an MTU of 1500 .* expected 576 to 1450"),
@@ -234,4 +194,3 @@ def test_the_kernels_own_words_reach_the_user(node: Node) -> None:
     node.run("ip link add other type vxlan id 1 local 198.51.100.1 dev eth0 dstport 8472 nolearning")
     with pytest.raises(Failed, match=r"ip link add name flannel.1 .*: A VXLAN device with the specified VNI already exists"):
         device()
-

@@ -1,0 +1,73 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node for kernel tests: the network namespace of the test's process, and what its tables say."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.podnet.baremetal.plugins.module_utils._converge import converge
+from ansible_collections.podnet.baremetal.plugins.module_utils._peers import peers_target
+from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import vtep_target
+
+TABLES = (
+    "ip -d link show type vxlan",
+    "ip -d addr show",
+    "ip -d neigh show nud permanent",
+    "bridge fdb show",
+    "ip -d -4 route show table all",
+    "ip -d -6 route show table main",
+)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node with eth0 (198.51.100.1/24 and .11, MTU 1500) and eth1, both up."""
+
+    def run(self, command: str) -> str:
+        """Run one command in the namespace and return what it prints."""
+        return subprocess.run(command.split(), check=True, capture_output=True, text=True).stdout
+
+    def dump(self) -> str:
+        """All that the kernel says of links, addresses, neighbours, fdb and routes, in a stable order."""
+        lines = [line.strip() for table in TABLES for line in self.run(table).splitlines()]
+        return "\n".join(sorted(line for line in lines if "valid_lft" not in line))
+
+    def index(self, name: str) -> str:
+        return self.run(f"ip -o link show dev {name}").split(":")[0]
+
+
+OPTIONS: dict[str, Any] = {
+    "name": None,
+    "vni": 1,
+    "port": 8472,
+    "local": "198.51.100.1",
+    "interface": None,
+    "mac": "02:f1:ac:14:00:00",
+    "mtu": None,
+    "learning": False,
+    "ttl": 0,
+    "addresses": ["172.20.0.0/32"],
+    "recreate": False,
+    "state": "present",
+}
+PEERS = [
+    {"node": "node2", "subnets": ["172.20.1.0/24"], "underlay": "198.51.100.2", "mac": "02:f1:ac:14:01:00"},
+    {"node": "node3", "subnets": ["172.20.2.0/24"], "underlay": "198.51.100.3", "mac": "02:f1:ac:14:02:00"},
+]
+NEIGHBOURS = [f"ip neigh replace 172.20.{n}.0 lladdr 02:f1:ac:14:0{n}:00 dev flannel.1 nud permanent" for n in (1, 2)]
+FDB = [f"bridge fdb replace 02:f1:ac:14:0{n}:00 dev flannel.1 dst 198.51.100.{n + 1} self permanent" for n in (1, 2)]
+ROUTES = [f"ip route replace 172.20.{n}.0/24 via 172.20.{n}.0 dev flannel.1 onlink proto 86" for n in (1, 2)]
+
+
+def device(check: bool = False, **options: Any) -> list[str]:
+    """The commands of one run of vxlan_device."""
+    return converge(vtep_target("node1", {**OPTIONS, **options}), check=check).result()["commands"]
+
+
+def peers(check: bool = False, wanted: list[dict[str, Any]] = PEERS, purge: bool = True) -> list[str]:
+    """The commands of one run of vxlan_peers."""
+    return converge(peers_target("node1", "flannel.1", wanted, purge=purge), check=check).result()["commands"]
