@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -20,6 +19,7 @@ from typing import Any
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change, changes
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
 from ansible_collections.podnet.baremetal.plugins.module_utils._links import KIND, Links, read_sysctl, write_sysctl
+from ansible_collections.podnet.baremetal.plugins.module_utils._lock import node_lock
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     Address,
     DeviceSysctl,
@@ -148,15 +148,8 @@ class KernelTarget:
     returned: dict[str, Any] = field(default_factory=dict)
     kernel: Kernel = field(default_factory=Kernel)
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """One run a network namespace: flock(2) on the namespace itself leaves no file and dies with its process."""
-        namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(namespace, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(namespace)
+    def lock(self) -> AbstractContextManager[None]:
+        return node_lock()
 
     def drift(self) -> list[Change]:
         """What two looks agree on: a dump of the fdb can miss or repeat an entry while others change (KERNEL.md, Entries)."""

@@ -1,0 +1,295 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One text file as a target, and how a file is written so that a reader finds the old text or the new one, whole. Does I/O."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
+from ansible_collections.podnet.baremetal.plugins.module_utils._lock import node_lock
+
+# A temporary file is called `.<name>.podnet-<random>`. It must not end as the file does: container runtimes load every
+# *.conf, *.conflist and *.json of their directory (libcni, ConfFiles), a half-written one too.
+TEMPORARY = ".podnet-"
+# Lies in each directory that we made, so that `state: absent` takes away those and no others. No runtime reads such a name.
+MARKER = ".made-by-podnet"
+PERMISSIONS = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
+
+
+@dataclass(frozen=True)
+class Step:
+    """A change of the file system: the text a person would type for it, what `--diff` shows, and what does it."""
+
+    command: str
+    before: str
+    after: str
+    act: Callable[[], None] = field(compare=False, repr=False)
+
+
+class TextFile:
+    """The file at `path` holds exactly `text`, with this mode, and is ours; or is not there, when `text` is None.
+
+    Directories that are missing are made with mode 0755, the one that holds the file with `directory_mode`.
+    """
+
+    def __init__(self, path: str, text: str | None, mode: int, directory_mode: int = 0o755) -> None:
+        self.name = path
+        self.text = text
+        self.mode = mode
+        self.directory_mode = directory_mode
+
+    def lock(self) -> AbstractContextManager[None]:
+        return node_lock()
+
+    def drift(self) -> list[Step]:
+        refuse_link(self.name)
+        refuse_link(os.path.dirname(self.name))
+        return self._removal() if self.text is None else self._arrival(self.text)
+
+    def apply(self, changes: Sequence[Step]) -> None:
+        take(changes)
+
+    def facts(self) -> dict[str, Any]:
+        return {"path": self.name}
+
+    def _arrival(self, text: str) -> list[Step]:
+        old, new = _look(self.name), _Content(text.encode(), self.mode, os.geteuid(), os.getegid())
+        steps = [*self._directories(), *_leftover_steps(self.name)]
+        if old != new:
+            command = f"install -m {self.mode:04o} /dev/stdin {self.name}"
+            before, after = _before_and_after(old, new)
+            steps.append(Step(command, before, after, partial(write_atomically, self.name, text, self.mode)))
+        return steps
+
+    def _directories(self) -> Iterator[Step]:
+        directory = os.path.dirname(self.name)
+        for missing in _missing(directory):
+            mode = self.directory_mode if missing == directory else 0o755
+            yield Step(f"install -d -m {mode:04o} {missing}", "", f"{missing}/", partial(_make_directory, missing, mode))
+
+    def _removal(self) -> list[Step]:
+        old = _look(self.name)
+        steps = _leftover_steps(self.name)
+        if old is not None:
+            steps.append(Step(f"rm {self.name}", old.shown(attributes=False), "", partial(os.unlink, self.name)))
+        gone = {os.path.basename(self.name), *map(os.path.basename, _leftovers(self.name))}
+        steps += [
+            Step(f"rmdir {empty}", f"{empty}/", "", partial(_remove_directory, empty))
+            for empty in _emptied(os.path.dirname(self.name), gone)
+        ]
+        return steps
+
+
+class TextFiles:
+    """Several files as one target, each in a directory of its own."""
+
+    def __init__(self, files: Sequence[TextFile]) -> None:
+        self.name = ", ".join(file.name for file in files)
+        self._files = files
+
+    def lock(self) -> AbstractContextManager[None]:
+        return node_lock()
+
+    def drift(self) -> list[Step]:
+        return [step for file in self._files for step in file.drift()]
+
+    def apply(self, changes: Sequence[Step]) -> None:
+        take(changes)
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+
+def files_target(node: str, options: dict[str, Any]) -> TextFiles:
+    """The target of `node_files`. Two files of one directory would each plan to make and remove it, and are refused."""
+    owners: dict[str, str] = {}
+    for file in options["files"]:
+        directory, path = os.path.dirname(file["path"]), file["path"]
+        if not os.path.isabs(path):
+            raise refuse(node, "path", path, "expected an absolute path")
+        if owners.setdefault(directory, path) != path:
+            raise refuse(node, "path", path, f"{owners[directory]} is in the same directory; give each a task of its own")
+        if options["state"] == "present" and file["content"] is None:
+            raise refuse(node, "content", "missing", f"{path} needs the text that it is to hold")
+    present = options["state"] == "present"
+    return TextFiles([TextFile(f["path"], f["content"] if present else None, file_mode(f["mode"], node)) for f in options["files"]])
+
+
+def write_atomically(path: str, text: str, mode: int) -> None:
+    """Make the file at `path` hold `text`; the caller holds whatever lock keeps other writers of this path away.
+
+    Raises Refused for a symbolic link, Failed when the system refuses; the old file is then as it was, and no other is left.
+    """
+    refuse_link(path)
+    temporary = f"{_hidden_stem(path)}{secrets.token_hex(4)}"
+    with _worded(path, "written"):
+        try:
+            for leftover in _leftovers(path):
+                os.unlink(leftover)
+            _write(temporary, text, mode)
+            os.rename(temporary, path)
+            _sync(_directory(path))
+        finally:
+            with suppress(OSError):
+                os.unlink(temporary)
+
+
+def take(steps: Sequence[Step]) -> None:
+    """Take the steps in order; neighbours with the same act are one. Raises Failed, with the commands that had taken effect."""
+    done: list[str] = []
+    for act, group in groupby(steps, key=lambda step: step.act):
+        commands = [step.command for step in group]
+        try:
+            with _worded("; ".join(commands), "done"):
+                act()
+        except Failed as error:
+            raise Failed(str(error), done) from error
+        done += commands
+
+
+def refuse_link(path: str) -> None:
+    """A link may have been placed there to have us write elsewhere (rename(2) would replace it, and break what it was for)."""
+    if os.path.islink(path):
+        raise Refused(f"{path} is a symbolic link to {os.readlink(path)}, which is not followed: name the path that it points to.")
+
+
+def file_mode(value: Any, who: str) -> int:
+    """Read a mode as Ansible's own file modules do: text is octal, a number is what YAML made of it."""
+    try:
+        mode = value if isinstance(value, int) else int(value, 8)
+    except (TypeError, ValueError):
+        mode = -1
+    if mode < 0 or mode & ~PERMISSIONS:
+        raise refuse(who, "mode", repr(value), "an octal number between quotes would be accepted, such as '0600'")
+    return mode
+
+
+@dataclass(frozen=True)
+class _Content:
+    data: bytes
+    mode: int
+    owner: int
+    group: int
+
+    def shown(self, *, attributes: bool) -> str:
+        text = self.data.decode("utf-8", "backslashreplace").rstrip("\n")
+        return f"(mode {self.mode:04o}, owner {self.owner}:{self.group})\n{text}" if attributes else text
+
+
+def _look(path: str) -> _Content | None:
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        raise Refused(f"{path} is there already and is not a regular file: remove it, or name another path.")
+    with open(path, "rb") as file:
+        return _Content(file.read(), stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
+
+
+def _before_and_after(old: _Content | None, new: _Content) -> tuple[str, str]:
+    if old is None:
+        return "", new.shown(attributes=False)
+    attributes = replace(old, data=b"") != replace(new, data=b"")
+    return old.shown(attributes=attributes), new.shown(attributes=attributes)
+
+
+def _write(path: str, text: str, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "w", encoding="utf-8", newline="") as file:
+        os.fchown(descriptor, os.geteuid(), os.getegid())  # a set-group-id directory would give its own group
+        os.fchmod(descriptor, mode)
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _sync(directory: str) -> None:
+    """Without this the rename itself may be lost with the power (fsync(2))."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _directory(path: str) -> str:
+    return os.path.dirname(path) or "."
+
+
+def _hidden_stem(path: str) -> str:
+    return os.path.join(_directory(path), f".{os.path.basename(path)}{TEMPORARY}")
+
+
+def _leftovers(path: str) -> list[str]:
+    """Temporary files of runs that were killed while they wrote `path`."""
+    directory, stem = os.path.split(_hidden_stem(path))
+    if not os.path.isdir(directory):
+        return []
+    return [os.path.join(directory, name) for name in sorted(os.listdir(directory)) if name.startswith(stem)]
+
+
+def _leftover_steps(path: str) -> list[Step]:
+    return [Step(f"rm {leftover}", leftover, "", partial(_unlink_if_there, leftover)) for leftover in _leftovers(path)]
+
+
+def _unlink_if_there(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _missing(directory: str) -> list[str]:
+    """Which directories have to be made for `directory` to be there, outermost first."""
+    if not directory or os.path.isdir(directory):
+        return []
+    return [*_missing(os.path.dirname(directory)), directory]
+
+
+def _make_directory(path: str, mode: int) -> None:
+    os.mkdir(path, 0o700)
+    os.chmod(path, mode)  # not the argument of mkdir: that is cut by the umask
+    _mark(path)
+    _sync(os.path.dirname(path))
+
+
+def _mark(directory: str) -> None:
+    descriptor = os.open(os.path.join(directory, MARKER), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="ascii") as file:
+        file.write("podnet.baremetal made this directory, and removes it with the last of its files.\n")
+
+
+def _emptied(directory: str, gone: set[str]) -> Iterator[str]:
+    """The directories that we made and that hold nothing more once the names in `gone` have left, innermost first."""
+    while os.path.isdir(directory):
+        left = set(os.listdir(directory)) - gone
+        if left != {MARKER}:
+            return
+        yield directory
+        directory, gone = os.path.dirname(directory), {os.path.basename(directory)}
+
+
+def _remove_directory(path: str) -> None:
+    os.unlink(os.path.join(path, MARKER))
+    try:
+        os.rmdir(path)
+    except OSError:  # somebody put a file there in between: it stays ours to remove later
+        _mark(path)
+        raise
+
+
+@contextmanager
+def _worded(thing: str, verb: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Failed(f"{thing}: cannot be {verb}: {error.strerror}.") from error
