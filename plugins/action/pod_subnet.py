@@ -1,0 +1,89 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action of pod_subnet: plans on the controller, from the inventory alone, and contacts no host. Does I/O on the ledger."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible import constants
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.podnet.baremetal.plugins.module_utils._converge import converge
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
+from ansible_collections.podnet.baremetal.plugins.module_utils._files import write_atomically
+from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import ARGUMENT_SPEC, REQUIRED_IF, LedgerFile, target, text
+
+GROUPS = ("kube_control_plane", "kube_master", "kube_node")
+VARIABLES = {
+    "underlay": ("podnet_underlay_address", "ansible_host"),
+    "subnet": ("podnet_pod_subnet",),
+    "node_prefix": ("podnet_node_prefix",),
+    "mac": ("podnet_vtep_mac",),
+}
+
+
+class ActionModule(ActionBase):
+    """Runs in Ansible's own process."""
+
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, parameters = ActionBase.validate_argument_spec(self, argument_spec=ARGUMENT_SPEC, required_if=REQUIRED_IF)
+        try:
+            return {**result, **self._converged(parameters, task_vars or {})}
+        except Refused as error:
+            return {**result, "failed": True, "msg": str(error), "commands": []}
+        except Failed as error:
+            return {**result, "failed": True, "msg": str(error), "commands": list(error.done), "changed": bool(error.done)}
+
+    def _converged(self, parameters: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        parameters["ledger"] = self._loader.path_dwim(parameters["ledger"])
+        if parameters["state"] == "present" and parameters["hosts"] is None:
+            parameters["hosts"] = list(_hosts(variables))
+        ledger = target(parameters)
+        check = self._task.check_mode
+        outcome = converge(ledger, check=check)
+        result = outcome.result()
+        return {**result, "ledger": _planned_copy(ledger)} if check and outcome.changes else result
+
+
+def _hosts(variables: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every host of the groups, whatever --limit says: `groups` and `hostvars` always hold the whole inventory.
+
+    `hostvars[name]` gathers a host's variables anew at each look, so each host is looked at once; reading one variable of what it
+    gives templates that one alone (ansible/vars/hostvars.py, HostVarsVars, since 2.16). No play and no role has a say in it.
+    """
+    groups = variables["groups"]
+    names = dict.fromkeys(name for group in GROUPS for name in groups.get(group, ()))
+    if not names:
+        raise refuse("the inventory", "its groups " + ", ".join(GROUPS), "empty", "put the nodes in one of them, or list them in `hosts`")
+    for name in names:
+        of_host = variables["hostvars"][name]
+        yield {"name": name, **{option: _first(name, of_host, given) for option, given in VARIABLES.items()}}
+
+
+def _first(name: str, of_host: Mapping[str, Any], variables: tuple[str, ...]) -> Any:
+    """The first of the variables that the host has a value for."""
+    for variable in variables:
+        try:
+            value = of_host.get(variable)
+        except AnsibleError as error:
+            raise refuse(name, variable, "a template", f"it cannot be rendered: {error}") from error
+        if value not in (None, "", []):
+            return value
+    return None
+
+
+def _planned_copy(ledger: LedgerFile) -> str:
+    """Where later tasks of a --check run read what would be: in a directory that ansible removes at its end."""
+    name = hashlib.sha256(ledger.name.encode()).hexdigest()[:16]
+    path = os.path.join(vars(constants)["DEFAULT_LOCAL_TMP"], f"podnet-ledger-{name}.json")
+    if ledger.planned is not None:
+        write_atomically(path, text(ledger.planned), 0o600)
+    return path

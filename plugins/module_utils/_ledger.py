@@ -1,0 +1,251 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ledger's file: read strictly, locked, written atomically, one node a line for git. Does I/O."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ansible_collections.podnet.baremetal.plugins.module_utils import _plan
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
+from ansible_collections.podnet.baremetal.plugins.module_utils._files import write_atomically
+from ansible_collections.podnet.baremetal.plugins.module_utils._plan import ACTIVE, RETIRED, Host, Lease, Ledger, Network
+
+LIMIT = 64 << 20
+MODE = 0o644
+MERGE_MARKERS = ("<<<<<<< ", "=======", ">>>>>>> ")
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "ledger": {"type": "path", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "name": {"type": "str"},
+    "cluster_cidr": {"type": "raw"},
+    "service_cidr": {"type": "raw"},
+    "node_prefix": {"type": "raw"},
+    "reserved": {"type": "raw"},
+    "hosts": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "underlay": {"type": "str"},
+            "subnet": {"type": "raw"},
+            "node_prefix": {"type": "raw"},
+            "mac": {"type": "str"},
+        },
+    },
+}
+REQUIRED_IF = [("state", "present", ["cluster_cidr"]), ("state", "absent", ["name"])]
+
+
+@dataclass(frozen=True)
+class LineChange:
+    """One line of the ledger that comes, goes or changes."""
+
+    command: str
+    before: str
+    after: str
+
+
+class LedgerFile:
+    """The file at `path` says what `change` makes of what it says now; None is a file that does not exist."""
+
+    def __init__(self, path: str, change: Callable[[Ledger | None], Ledger | None]) -> None:
+        self.name = path
+        self._change = change
+        # What the first look led to: after writing it, a second look would call every lease `kept`.
+        self.planned: Ledger | None = None
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """flock(2) on the directory: no lock file to leave behind, in git least of all, and it dies with its process."""
+        directory = _open_directory(self.name)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(directory)
+
+    def drift(self) -> list[LineChange]:
+        current = read(self.name)
+        wanted = self._change(current)
+        if self.planned is None:
+            self.planned = wanted
+        return line_changes(current, wanted)
+
+    def apply(self, changes: Sequence[LineChange]) -> None:
+        if changes and self.planned is not None:
+            write_atomically(self.name, text(self.planned), MODE)
+
+    def facts(self) -> dict[str, Any]:
+        return {"ledger": self.name, **facts(self.planned)}
+
+
+def target(parameters: Mapping[str, Any]) -> LedgerFile:
+    """What the options of pod_subnet ask for; `hosts` is a list by now."""
+    if parameters["state"] == "absent":
+        return LedgerFile(parameters["ledger"], partial(_released, name=parameters["name"]))
+    network = Network.of(*(parameters[option] for option in ("cluster_cidr", "service_cidr", "node_prefix", "reserved")))
+    hosts = [Host.of(**host) for host in sorted(parameters["hosts"], key=lambda host: str(host["name"]))]
+    return LedgerFile(parameters["ledger"], partial(_plan.plan, network=network, hosts=hosts))
+
+
+def _released(ledger: Ledger | None, name: str) -> Ledger | None:
+    return ledger and _plan.release(ledger, name)
+
+
+# --- the file -------------------------------------------------------------------------------------------------------------
+
+
+def read(path: str) -> Ledger | None:
+    """The ledger at `path`, or None if there is no such file. Raises Refused for anything that is not a whole and sound ledger."""
+    try:
+        with open(path, "rb") as file:
+            return parse(file.read(LIMIT + 1), path)
+    except FileNotFoundError:
+        os.close(_open_directory(path))
+        return None
+    except OSError as error:
+        raise Refused(f"{path}: the ledger cannot be read: {error.strerror}.") from error
+
+
+def parse(raw: bytes, path: str) -> Ledger:
+    """The ledger that a file's bytes are."""
+    damage = _damage(raw)
+    if damage:
+        raise _damaged(path, damage)
+    try:
+        document = json.loads(raw, object_pairs_hook=_distinct, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
+    return _plan.ledger_of(document, path)
+
+
+def _damage(raw: bytes) -> str:
+    """What json.loads would not say, or say less plainly; "" for nothing."""
+    if len(raw) > LIMIT:
+        return f"it is larger than {LIMIT >> 20} MiB"
+    if not raw.strip():
+        return "it is empty"
+    if raw.startswith(b"\xef\xbb\xbf"):
+        return "it begins with a byte order mark"
+    if b"\0" in raw:
+        return "it contains a NUL byte"
+    try:
+        lines = raw.decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        return f"it is not UTF-8 at byte {error.start}"
+    marked = [number for number, line in enumerate(lines, 1) if line.startswith(MERGE_MARKERS)]
+    return f"line {marked[0]} is a merge conflict that nobody has resolved" if marked else ""
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in members:
+            raise ValueError(f"{json.dumps(name)} is there twice in one object")
+        members[name] = value
+    return members
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _damaged(path: str, why: str) -> Refused:
+    return refuse(
+        path, "the ledger", "damaged", f"{why}; restore it, from version control for example: an empty one would renumber every node"
+    )
+
+
+def _open_directory(path: str) -> int:
+    directory = os.path.dirname(os.path.abspath(path))
+    try:
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        # Not made here: a mistyped path would start an empty ledger, and with it renumber every node.
+        raise refuse(path, "podnet_ledger", "in no directory", f"make {directory} first, or correct the path") from error
+    except OSError as error:
+        raise Failed(f"{directory}: the directory of the ledger cannot be opened: {error.strerror}.") from error
+
+
+# --- its text -------------------------------------------------------------------------------------------------------------
+
+
+def text(ledger: Ledger) -> str:
+    """The file's text: the same ledger always gives the same bytes."""
+    nodes = ",\n".join(f"    {_node_line(lease)}" for lease in ledger.leases)
+    members = [f'"generation": {ledger.generation}', _network_line(ledger), f'"nodes": {{\n{nodes}\n  }}' if nodes else '"nodes": {}']
+    return "{\n" + ",\n".join(f"  {member}" for member in members) + "\n}\n"
+
+
+def _network_line(ledger: Ledger) -> str:
+    return f'"network": {json.dumps(_plan.document_of(ledger)["network"])}'
+
+
+def _node_line(lease: Lease) -> str:
+    return f"{json.dumps(lease.name)}: {json.dumps(_plan.node_of(lease))}"
+
+
+def line_changes(old: Ledger | None, new: Ledger | None) -> list[LineChange]:
+    """The lines in which the two differ. The generation goes with them and has none of its own."""
+    if new is None or new == old:
+        return []
+    before, after = (old.leases if old else ()), new.leases
+    was, will_be = {lease.name: lease for lease in before}, {lease.name: lease for lease in after}
+    found = [_lease_change(was.get(name), will_be.get(name)) for name in sorted({**was, **will_be}) if was.get(name) != will_be.get(name)]
+    if old is None or old.network != new.network:
+        command = f"network {', '.join(new.network.cluster_cidrs)}"
+        found.insert(0, LineChange(command, _network_line(old) if old else "", _network_line(new)))
+    return found
+
+
+def _lease_change(old: Lease | None, new: Lease | None) -> LineChange:
+    return LineChange(_command(old, new), _node_line(old) if old else "", _node_line(new) if new else "")
+
+
+def _command(old: Lease | None, new: Lease | None) -> str:
+    lease = new or old
+    if lease is None:
+        return ""
+    what = f"{lease.name} {','.join(lease.subnets)}"
+    if new is None:
+        return f"release {what}"
+    if new.state == RETIRED:
+        return f"retire {what}"
+    if old and (old.state, old.subnets) == (ACTIVE, new.subnets):
+        what += f" underlay {new.underlay} mac {new.vtep_mac}"
+    return f"lease {what} ({new.why})"
+
+
+# --- what a task gets back ------------------------------------------------------------------------------------------------
+
+
+def facts(ledger: Ledger | None) -> dict[str, Any]:
+    """The ledger with everything that follows from it."""
+    if ledger is None:
+        return {"generation": 0, "network": {}, "capacity": {}, "leases": {}}
+    return {
+        "generation": ledger.generation,
+        "network": _plan.document_of(ledger)["network"],
+        "capacity": _plan.capacity(ledger),
+        "leases": {lease.name: _lease_facts(lease) for lease in ledger.leases},
+    }
+
+
+def _lease_facts(lease: Lease) -> dict[str, Any]:
+    return {
+        **_plan.node_of(lease),
+        "mac": lease.vtep_mac,
+        "gateways": [_plan.pod_gateway(subnet) for subnet in lease.subnets],
+        "vtep_addresses": [_plan.vtep_address(subnet) for subnet in lease.subnets],
+        "why": lease.why,
+    }

@@ -1,0 +1,362 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who gets which pod subnet, and what is refused. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ansible_collections.podnet.baremetal.plugins.module_utils import _plan
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
+from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Host, Lease, Ledger, Network, Peer, peers_of, plan, release
+
+NETWORK = Network.of("172.20.0.0/16", "10.68.0.0/16")
+DUAL = Network.of(["172.20.0.0/16", "2001:db8:244::/48"], "10.68.0.0/16")
+
+
+def host(name: str, number: int, **given: Any) -> Host:
+    return Host.of(name, f"198.51.100.{number}", **given)
+
+
+def hosts(*names: str) -> list[Host]:
+    return [host(name, number) for number, name in enumerate(names, 1)]
+
+
+def by_name(ledger: Ledger) -> dict[str, Lease]:
+    return {lease.name: lease for lease in ledger.leases}
+
+
+def subnets(ledger: Ledger) -> dict[str, tuple[str, ...]]:
+    return {lease.name: lease.subnets for lease in ledger.leases}
+
+
+THREE = plan(None, NETWORK, hosts("a", "b", "c"))
+
+
+def test_the_kubeasz_cluster_gets_the_subnets_that_it_has() -> None:
+    ledger = plan(None, NETWORK, [Host.of("10.9.1.161"), Host.of("10.9.1.156")])
+    assert subnets(ledger) == {"10.9.1.156": ("172.20.0.0/24",), "10.9.1.161": ("172.20.1.0/24",)}
+    assert peers_of(ledger, "10.9.1.161") == (Peer("10.9.1.156", ("172.20.0.0/24",), "10.9.1.156", "02:f1:ac:14:00:00"),)
+
+
+def test_new_nodes_get_the_lowest_free_subnets_in_the_order_of_their_names() -> None:
+    assert subnets(THREE) == {"a": ("172.20.0.0/24",), "b": ("172.20.1.0/24",), "c": ("172.20.2.0/24",)}
+    assert {lease.why for lease in THREE.leases} == {"new"}
+    assert THREE.generation == 1
+
+
+def test_a_second_run_changes_nothing() -> None:
+    again = plan(THREE, NETWORK, hosts("a", "b", "c"))
+    assert again == THREE
+    assert {lease.why for lease in again.leases} == {"kept"}
+
+
+def test_a_node_that_joins_changes_no_other_line() -> None:
+    grown = plan(THREE, NETWORK, [*hosts("a", "b", "c"), host("aa", 4)])
+    assert subnets(grown) == {**subnets(THREE), "aa": ("172.20.3.0/24",)}
+    assert grown.generation == THREE.generation + 1
+
+
+def test_a_node_that_left_keeps_its_subnet_and_gets_it_back() -> None:
+    left = plan(THREE, NETWORK, [host("a", 1), host("c", 3)])
+    assert by_name(left)["b"] == replace(by_name(THREE)["b"], state="retired")
+    joined = plan(left, NETWORK, [host("a", 1), host("c", 3), host("d", 4)])
+    assert by_name(joined)["d"].subnets == ("172.20.3.0/24",)
+    back = plan(joined, NETWORK, [host("a", 1), host("b", 22), host("c", 3), host("d", 4)])
+    assert by_name(back)["b"] == Lease("b", ("172.20.1.0/24",), "198.51.100.22")
+    assert by_name(back)["b"].why == "reused"
+
+
+def test_a_retired_node_is_nobodys_peer() -> None:
+    left = plan(THREE, NETWORK, [host("a", 1), host("c", 3)])
+    assert [peer.node for peer in peers_of(left, "a")] == ["c"]
+    with pytest.raises(Refused, match="b: its lease is missing: the ledger has 2 active nodes"):
+        peers_of(left, "b")
+
+
+def test_a_released_subnet_goes_to_the_next_new_node() -> None:
+    left = plan(THREE, NETWORK, [host("a", 1), host("c", 3)])
+    released = release(left, "b")
+    assert (released.generation, [lease.name for lease in released.leases]) == (left.generation + 1, ["a", "c"])
+    assert by_name(plan(released, NETWORK, [host("a", 1), host("c", 3), host("d", 4)]))["d"].subnets == ("172.20.1.0/24",)
+    assert release(released, "b") == released
+
+
+def test_an_active_lease_cannot_be_released() -> None:
+    with pytest.raises(Refused, match="b: its lease is active: only a retired lease can be released"):
+        release(THREE, "b")
+
+
+def test_a_moved_underlay_address_changes_one_line() -> None:
+    moved = plan(THREE, NETWORK, [host("a", 1), host("b", 22), host("c", 3)])
+    assert moved.leases == (THREE.leases[0], replace(THREE.leases[1], underlay="198.51.100.22"), THREE.leases[2])
+
+
+def test_a_pin_wins_over_what_the_node_had() -> None:
+    pinned = plan(THREE, NETWORK, [host("a", 1), host("b", 2, subnet="172.20.9.0/24"), host("c", 3)])
+    assert subnets(pinned) == {**subnets(THREE), "b": ("172.20.9.0/24",)}
+    assert by_name(pinned)["b"].why == "pinned"
+
+
+def test_what_a_pin_vacates_is_not_given_away_in_the_same_run() -> None:
+    pinned = plan(THREE, NETWORK, [host("a", 1), host("b", 2, subnet="172.20.9.0/24"), host("c", 3), host("d", 4)])
+    assert by_name(pinned)["d"].subnets == ("172.20.3.0/24",)
+
+
+def test_two_nodes_can_swap_their_subnets_by_pins() -> None:
+    pins = [host("a", 1, subnet="172.20.1.0/24"), host("b", 2, subnet="172.20.0.0/24"), host("c", 3)]
+    assert subnets(plan(THREE, NETWORK, pins)) == {"a": ("172.20.1.0/24",), "b": ("172.20.0.0/24",), "c": ("172.20.2.0/24",)}
+
+
+def test_what_is_reserved_is_never_handed_out() -> None:
+    network = Network.of("172.20.0.0/16", reserved=["172.20.0.0/23", "172.20.3.128/25"])
+    assert subnets(plan(None, network, hosts("a", "b"))) == {"a": ("172.20.2.0/24",), "b": ("172.20.4.0/24",)}
+
+
+def test_a_range_may_grow_and_get_a_neighbour() -> None:
+    small = plan(None, Network.of("172.20.0.0/23"), hosts("a", "b"))
+    for wider in ("172.20.0.0/22", ["172.20.0.0/23", "172.30.0.0/16"], ["172.30.0.0/16", "172.20.0.0/23"]):
+        grown = plan(small, Network.of(wider), hosts("a", "b", "c"))
+        assert subnets(grown).items() >= subnets(small).items()
+        assert by_name(grown)["c"].subnets in {("172.20.2.0/24",), ("172.30.0.0/24",)}
+
+
+def test_hosts_may_have_subnets_of_other_sizes() -> None:
+    ledger = plan(None, NETWORK, [host("a", 1, node_prefix=26), host("b", 2, node_prefix="22"), host("c", 3), host("d", 4, node_prefix=26)])
+    assert subnets(ledger) == {"a": ("172.20.0.0/26",), "b": ("172.20.4.0/22",), "c": ("172.20.1.0/24",), "d": ("172.20.0.64/26",)}
+
+
+def test_an_ipv6_cluster_is_planned_like_any_other() -> None:
+    ledger = plan(None, Network.of("2001:db8:244::/48"), [Host.of("a", "2001:db8::1"), Host.of("b", "2001:db8::2")])
+    assert peers_of(ledger, "a") == (Peer("b", ("2001:db8:244:1::/64",), "2001:db8::2", "02:f1:02:44:00:01"),)
+
+
+def test_dual_stack_can_come_later_and_moves_nothing() -> None:
+    dual = plan(THREE, DUAL, hosts("a", "b", "c"))
+    assert subnets(dual)["b"] == ("172.20.1.0/24", "2001:db8:244:1::/64")
+    reversed_families = Network.of(["2001:db8:244::/48", "172.20.0.0/16"], "10.68.0.0/16", [64, 24])
+    assert plan(dual, reversed_families, hosts("a", "b", "c")).leases == dual.leases
+
+
+def test_a_lease_keeps_a_mac_that_flannel_had_chosen() -> None:
+    adopted = plan(None, NETWORK, [host("a", 1, mac="FE:00:00:00:00:0A"), host("b", 2, mac="02:f1:ac:14:01:00")])
+    assert [(lease.mac, lease.vtep_mac) for lease in adopted.leases] == [
+        ("fe:00:00:00:00:0a", "fe:00:00:00:00:0a"),
+        (None, "02:f1:ac:14:01:00"),
+    ]
+    assert plan(adopted, NETWORK, hosts("a", "b")) == adopted
+
+
+def test_capacity_counts_what_still_fits() -> None:
+    assert _plan.capacity(THREE) == {"total": 256, "taken": 3, "free": 253}
+    assert _plan.capacity(plan(None, Network.of("172.20.0.0/22", reserved="172.20.1.16/28"), [host("a", 1, node_prefix=26)])) == {
+        "total": 4,
+        "taken": 2,
+        "free": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("subnet", "mac", "vtep", "gateway"),
+    [
+        ("172.20.1.0/24", "02:f1:ac:14:01:00", "172.20.1.0", "172.20.1.1"),
+        ("203.0.113.252/30", "02:f1:cb:00:71:fc", "203.0.113.252", "203.0.113.253"),
+        ("2001:db8:244:3b::/64", "02:f1:02:44:00:3b", "2001:db8:244:3b::", "2001:db8:244:3b::1"),
+    ],
+)
+def test_a_subnet_says_who_its_vtep_is(subnet: str, mac: str, vtep: str, gateway: str) -> None:
+    assert (_plan.vtep_mac(subnet), _plan.vtep_address(subnet), _plan.pod_gateway(subnet)) == (mac, vtep, gateway)
+
+
+def test_subnet_env_reads_as_flannel_writes_it() -> None:
+    assert _plan.subnet_env(["172.20.1.0/24"], "172.20.0.0/16", 1450, masquerade=True) == (
+        "FLANNEL_NETWORK=172.20.0.0/16\nFLANNEL_SUBNET=172.20.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"
+    )
+    assert _plan.subnet_env(["2001:db8:244:3b::/64", "172.20.1.0/24"], DUAL.cluster_cidrs, "1430", masquerade=False) == (
+        "FLANNEL_NETWORK=172.20.0.0/16\nFLANNEL_SUBNET=172.20.1.1/24\n"
+        "FLANNEL_IPV6_NETWORK=2001:db8:244::/48\nFLANNEL_IPV6_SUBNET=2001:db8:244:3b::1/64\nFLANNEL_MTU=1430\nFLANNEL_IPMASQ=false\n"
+    )
+
+
+def test_net_conf_says_what_flannel_would_not_assume() -> None:
+    vxlan = {"Type": "vxlan", "VNI": 1, "Port": 8472}
+    assert _plan.net_conf(NETWORK) == {"Network": "172.20.0.0/16", "SubnetLen": 24, "Backend": vxlan}
+    assert _plan.net_conf(DUAL, direct_routing=True) == {
+        "EnableIPv6": True,
+        "Network": "172.20.0.0/16",
+        "SubnetLen": 24,
+        "IPv6Network": "2001:db8:244::/48",
+        "IPv6SubnetLen": 64,
+        "Backend": {**vxlan, "DirectRouting": True},
+    }
+    only_six = _plan.net_conf(Network.of("2001:db8:244::/48"), backend="host-gw")
+    assert only_six == {
+        "EnableIPv4": False,
+        "EnableIPv6": True,
+        "IPv6Network": "2001:db8:244::/48",
+        "IPv6SubnetLen": 64,
+        "Backend": {"Type": "host-gw"},
+    }
+
+
+NETWORKS: list[tuple[dict[str, Any], str]] = [
+    ({"cluster_cidr": None}, "podnet_cluster_cidr is missing: give the range"),
+    ({"cluster_cidr": []}, "podnet_cluster_cidr is missing"),
+    ({"cluster_cidr": "pods"}, "podnet_cluster_cidr is pods: expected a network such as 172.20.0.0/16"),
+    ({"cluster_cidr": 172}, "podnet_cluster_cidr is 172: expected a network"),
+    ({"cluster_cidr": {"ipv4": "172.20.0.0/16"}}, "podnet_cluster_cidr is {'ipv4': '172.20.0.0/16'}: expected a network"),
+    ({"cluster_cidr": "172.20.0.0"}, "podnet_cluster_cidr is 172.20.0.0: expected a network"),
+    ({"cluster_cidr": "172.20.0.0/255.255.0.0"}, "expected a network"),
+    ({"cluster_cidr": "172.20.0.0/33"}, "expected a network"),
+    ({"cluster_cidr": "172.20.0.0/16\nFLANNEL_NETWORK=0.0.0.0/0"}, r"'172.20.0.0/16\\nFLANNEL_NETWORK=0.0.0.0/0': expected a network"),
+    ({"cluster_cidr": "172.20.0.0/16 "}, "expected a network"),
+    ({"cluster_cidr": "172.020.0.0/16"}, "expected a network"),
+    ({"cluster_cidr": "172.20.1.0/16"}, "172.20.1.0/16: it has bits set beyond its length: write 172.20.0.0/16"),
+    ({"cluster_cidr": "::ffff:172.20.0.0/112"}, "expected a network of unicast addresses"),
+    ({"cluster_cidr": "fe80::%eth0/64"}, "expected a network"),
+    ({"cluster_cidr": "224.0.0.0/8"}, "expected a network of unicast addresses"),
+    ({"cluster_cidr": "0.0.0.0/0"}, "expected a network of unicast addresses"),
+    (
+        {"cluster_cidr": ["172.20.0.0/16", "172.20.128.0/17"]},
+        "podnet_cluster_cidr is 172.20.128.0/17: it overlaps podnet_cluster_cidr 172.20.0.0/16",
+    ),
+    ({"service_cidr": "172.16.0.0/12"}, "podnet_cluster_cidr is 172.20.0.0/16: it overlaps podnet_service_cidr 172.16.0.0/12"),
+    ({"service_cidr": "172.20.3.0/24"}, "podnet_service_cidr is 172.20.3.0/24: it overlaps podnet_cluster_cidr 172.20.0.0/16"),
+    ({"node_prefix": 16}, "podnet_node_prefix is 16: expected 17 to 30, to split podnet_cluster_cidr 172.20.0.0/16"),
+    ({"node_prefix": 31}, "podnet_node_prefix is 31: expected 17 to 30"),
+    ({"node_prefix": "/24"}, "podnet_node_prefix is /24: expected a number from 1 to 128"),
+    ({"node_prefix": True}, "podnet_node_prefix is True: expected a number"),
+    ({"node_prefix": [24, 64]}, "podnet_node_prefix is .24, 64.: expected one for each family of podnet_cluster_cidr: at most 1"),
+    ({"reserved": "172.20.1.7/24"}, "podnet_reserved is 172.20.1.7/24: it has bits set beyond its length: write 172.20.1.0/24"),
+]
+
+
+@pytest.mark.parametrize(("given", "sentence"), NETWORKS)
+def test_a_network_that_cannot_work_is_refused(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(Refused, match=f"^the inventory: .*{sentence}") as refusal:
+        Network.of(**{"cluster_cidr": "172.20.0.0/16", **given})
+    assert "\n" not in str(refusal.value)
+
+
+HOSTS: list[tuple[dict[str, Any], str]] = [
+    ({"name": ""}, "the inventory: a host's name is '': expected an RFC 1123 name"),
+    ({"name": "../../x"}, "a host's name is ../../x: expected an RFC 1123 name"),
+    ({"name": "a\nb"}, r"a host's name is 'a\\nb': expected"),
+    ({"name": "node_1"}, "expected an RFC 1123 name"),
+    ({"name": "-a"}, "expected an RFC 1123 name"),
+    ({"name": "a" * 64}, "expected an RFC 1123 name"),
+    ({"name": ".".join(["a" * 50] * 6)}, "expected an RFC 1123 name"),
+    ({"name": "nod\u212a"}, "expected an RFC 1123 name"),
+    ({"underlay": None}, "a: podnet_underlay_address is missing: give the address by which the other nodes reach it"),
+    ({"underlay": "node1.example.com"}, "a: podnet_underlay_address is 'node1.example.com': expected an IPv4 or IPv6 address"),
+    ({"underlay": "198.51.100.01"}, "a: podnet_underlay_address is '198.51.100.01': expected an IPv4 or IPv6 address"),
+    ({"underlay": "198.51.100.1/24"}, "a: podnet_underlay_address is"),
+    ({"underlay": "fe80::1%eth0"}, "a: podnet_underlay_address is"),
+    ({"underlay": "::ffff:198.51.100.1"}, "a: podnet_underlay_address is"),
+    ({"underlay": "0.0.0.0"}, "a: podnet_underlay_address is 0.0.0.0: expected"),
+    ({"underlay": "127.0.0.1"}, "a: podnet_underlay_address is 127.0.0.1: expected"),
+    ({"underlay": "::1"}, "a: podnet_underlay_address is ::1: expected"),
+    ({"underlay": "239.0.0.1"}, "a: podnet_underlay_address is 239.0.0.1: expected"),
+    ({"underlay": "255.255.255.255"}, "a: podnet_underlay_address is 255.255.255.255: expected"),
+    ({"underlay": "172.20.9.9"}, "a: podnet_underlay_address is 172.20.9.9: it lies in podnet_cluster_cidr 172.20.0.0/16"),
+    ({"underlay": "10.68.0.2"}, "a: podnet_underlay_address is 10.68.0.2: it lies in podnet_service_cidr 10.68.0.0/16"),
+    ({"subnet": "172.20.1.1/24"}, "a: podnet_pod_subnet is 172.20.1.1/24: it has bits set beyond its length: write 172.20.1.0/24"),
+    ({"subnet": "172.21.1.0/24"}, "a: podnet_pod_subnet is 172.21.1.0/24: it is outside of podnet_cluster_cidr 172.20.0.0/16"),
+    ({"subnet": "172.20.0.0/16"}, "a: podnet_pod_subnet is 172.20.0.0/16: expected a /24, as podnet_node_prefix says"),
+    ({"subnet": "172.20.1.0/25"}, "a: podnet_pod_subnet is 172.20.1.0/25: expected a /24"),
+    ({"subnet": "172.20.1.0/24", "node_prefix": 25}, "a: podnet_pod_subnet is 172.20.1.0/24: expected a /25"),
+    ({"subnet": "2001:db8:244::/64"}, "a: podnet_pod_subnet is 2001:db8:244::/64: it is outside of podnet_cluster_cidr"),
+    ({"subnet": "172.20.255.0/24"}, "a: podnet_pod_subnet is 172.20.255.0/24: podnet_reserved 172.20.240.0/20 is never handed out"),
+    ({"subnet": ["172.20.1.0/24", "172.20.2.0/24"]}, "a: podnet_pod_subnet is 172.20.1.0/24, 172.20.2.0/24: a node has one"),
+    ({"node_prefix": 16}, "a: podnet_node_prefix is 16: expected 17 to 30"),
+    ({"node_prefix": [24, 64]}, "a: podnet_node_prefix is .24, 64.: expected one for each family"),
+    ({"mac": "01:00:5e:00:00:01"}, "a: podnet_vtep_mac is 01:00:5e:00:00:01: expected a unicast MAC"),
+    ({"mac": "00:00:00:00:00:00"}, "a: podnet_vtep_mac is 00:00:00:00:00:00: expected a unicast MAC"),
+    ({"mac": 1921681}, "a: podnet_vtep_mac is '1921681': expected a MAC"),
+]
+
+
+@pytest.mark.parametrize(("given", "sentence"), HOSTS)
+def test_a_host_that_cannot_work_is_refused(given: dict[str, Any], sentence: str) -> None:
+    network = Network.of("172.20.0.0/16", "10.68.0.0/16", reserved="172.20.240.0/20")
+    with pytest.raises(Refused, match=sentence) as refusal:
+        plan(None, network, [Host.of(**{"name": "a", "underlay": "198.51.100.1", **given})])
+    assert "\n" not in str(refusal.value)
+
+
+PAIRS: list[tuple[list[Host], str]] = [
+    ([host("a", 1), host("b", 1)], "b: podnet_underlay_address is 198.51.100.1: a has the same"),
+    ([host("D", 4), host("d", 5)], "d: the host's name is d: D is the same name to Kubernetes"),
+    ([host("a", 1), host("a", 2)], "a: the host's name is a: a is the same name"),
+    ([host("B", 1)], "B: the host's name is B: b is the same name"),
+    (
+        [host("d", 4, subnet="172.20.9.0/24"), host("e", 5, subnet="172.20.9.0/24")],
+        "d: podnet_pod_subnet is 172.20.9.0/24: it overlaps 172.20.9.0/24 of e: no two",
+    ),
+    (
+        [host("d", 4, subnet="172.20.8.0/22", node_prefix=22), host("e", 5, subnet="172.20.9.0/24")],
+        "d: podnet_pod_subnet is 172.20.8.0/22: it overlaps 172.20.9.0/24 of e",
+    ),
+    ([host("b", 2), host("d", 4, subnet="172.20.1.0/24")], "d: podnet_pod_subnet is 172.20.1.0/24: it overlaps 172.20.1.0/24 of b: no"),
+    ([host("d", 4, subnet="172.20.1.0/24")], r"it overlaps 172.20.1.0/24 of b \(retired: `state: absent` with its name releases it\)"),
+    ([host("d", 4, mac="fe:00:00:00:00:01"), host("e", 5, mac="FE:00:00:00:00:01")], "e: podnet_vtep_mac is fe:00:00:00:00:01: d has the"),
+    ([host("a", 1), host("d", 4, mac="02:f1:ac:14:00:00")], "d: podnet_vtep_mac is 02:f1:ac:14:00:00: a has the same"),
+]
+
+
+@pytest.mark.parametrize(("given", "sentence"), PAIRS)
+def test_two_nodes_that_cannot_both_be_are_refused_by_name(given: list[Host], sentence: str) -> None:
+    for order in (given, given[::-1]):
+        with pytest.raises(Refused, match=sentence):
+            plan(THREE, NETWORK, order)
+
+
+def test_a_range_that_would_leave_a_node_out_is_refused() -> None:
+    sentence = r"^the inventory: podnet_cluster_cidr is 172.20.1.0/24, 172.30.0.0/16: it leaves out 172.20.0.0/24 of a:"
+    with pytest.raises(Refused, match=sentence.replace(".", r"\.")):
+        plan(THREE, Network.of(["172.20.1.0/24", "172.30.0.0/16"], node_prefix=25), hosts("a", "b", "c"))
+
+
+def test_a_full_range_says_what_it_holds_and_what_to_do() -> None:
+    network = Network.of("172.20.0.0/22", reserved="172.20.3.0/24")
+    sentence = (
+        r"d: podnet_cluster_cidr is 172.20.0.0/22: it has 4 subnets of /24 and none is free \(3 leases, 1 reserved ranges\): widen it, or"
+    )
+    with pytest.raises(Refused, match=sentence):
+        plan(None, network, hosts("a", "b", "c", "d"))
+    assert len(plan(None, network, hosts("a", "b", "c")).leases) == 3
+
+
+def test_flannels_file_has_no_room_for_two_ranges_of_a_family() -> None:
+    with pytest.raises(Refused, match=r"net_conf: podnet_cluster_cidr is 172.20.0.0/16, 172.30.0.0/16: .* one range of each family"):
+        _plan.net_conf(Network.of(["172.20.0.0/16", "172.30.0.0/16"]))
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"vni": 0}, "podnet_vni is 0: expected a number from 1 to 16777215"),
+        ({"port": 65536}, "podnet_port is 65536: expected a number from 1 to 65535"),
+        ({"backend": "udp"}, "podnet_backend is udp: expected vxlan or host-gw"),
+    ],
+)
+def test_a_backend_that_cannot_work_is_refused(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(Refused, match=sentence):
+        _plan.net_conf(NETWORK, **given)
+
+
+@pytest.mark.parametrize(
+    ("mtu", "cidr"), [(67, "172.20.0.0/16"), ("1450\nX=1", "172.20.0.0/16"), (1450, "172.30.0.0/16"), (1450, "2001:db8::/32")]
+)
+def test_a_subnet_env_that_would_mislead_is_refused(mtu: Any, cidr: str) -> None:
+    with pytest.raises(Refused, match="subnet_env: "):
+        _plan.subnet_env("172.20.1.0/24", cidr, mtu, masquerade=True)
+
+
+def test_a_controller_without_netaddr_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_plan, "HAS_NETADDR", False)
+    with pytest.raises(Refused, match=r"^the controller: the Python package netaddr is missing: install netaddr \(python3-netaddr\)"):
+        plan(None, NETWORK, hosts("a"))
