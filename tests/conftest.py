@@ -1,0 +1,30 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The line that ends every run of the tests. I/O: standard output."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+COUNTED = pytest.StashKey[dict[str, int]]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    config.stash[COUNTED] = {outcome: len(reports) for outcome, reports in terminalreporter.stats.items()}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """`N passed, N failed`, after pytest's own summary. A test that could not be set up or taken down has failed."""
+    counted = config.stash.get(COUNTED, None)
+    if counted is None:
+        return
+    passed = counted.get("passed", 0) + counted.get("xfailed", 0)
+    failed = sum(counted.get(outcome, 0) for outcome in ("failed", "error", "xpassed"))
+    skipped = f", {counted['skipped']} skipped" if counted.get("skipped") else ""
+    sys.stdout.write(f"{passed} passed, {failed} failed{skipped}\n")
+    sys.stdout.flush()
