@@ -1,0 +1,195 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each module as Ansible runs it on a node, in the four-run form: check, apply, check again, apply again. I/O: the lab."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labs import Lab, Outcome
+
+DEVICE = {"local": "198.51.100.1", "mac": "02:f1:ac:14:00:00", "addresses": ["172.20.0.0/32"]}
+PEER = {"node": "node2", "subnets": ["172.20.1.0/24"], "underlay": "198.51.100.2", "mac": "02:f1:ac:14:01:00"}
+RULES = "chain postrouting {\n type nat hook postrouting priority srcnat; policy accept;\n ip saddr 172.20.0.0/24 masquerade\n}"
+FILES = [{"path": "/run/podnet-test/one", "content": "1\n"}, {"path": "/etc/podnet-test/deep/two", "content": "2\n"}]
+SITES = [{"path": file["path"]} for file in FILES]
+
+# module: (a first state, another one or None, an absent one; the tables it shows in)
+LIVES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any], str]] = {
+    "vxlan_device": (
+        {**DEVICE, "name": "vx7", "vni": 7, "mac": "02:f1:00:00:00:07"},
+        {**DEVICE, "name": "vx7", "vni": 7, "mac": "02:f1:00:00:00:08", "mtu": 1400, "ttl": 9, "addresses": ["172.20.0.7/32"]},
+        {"name": "vx7", "state": "absent"},
+        "ip -d addr show",
+    ),
+    "static_neigh": (
+        {"address": "172.20.9.0", "mac": "02:f1:ac:14:09:00"},
+        {"address": "172.20.9.0", "mac": "02:f1:ac:14:09:01"},
+        {"address": "172.20.9.0", "state": "absent"},
+        "ip neigh show dev flannel.1 nud permanent",
+    ),
+    "fdb_entry": (
+        {"mac": "02:f1:ac:14:09:00", "destination": "198.51.100.9"},
+        {"mac": "02:f1:ac:14:09:00", "destination": "198.51.100.8"},
+        {"mac": "02:f1:ac:14:09:00", "destination": "198.51.100.8", "state": "absent"},
+        "bridge fdb show dev flannel.1",
+    ),
+    "pod_route": (
+        {"subnet": "172.20.9.0/24"},
+        {"subnet": "172.20.9.0/24", "gateway": "172.20.9.1"},
+        {"subnet": "172.20.9.0/24", "state": "absent"},
+        "ip -4 route show",
+    ),
+    "vxlan_peers": (
+        {"peers": [PEER], "purge": True},
+        {"peers": [{**PEER, "underlay": "198.51.100.3"}], "purge": True},
+        {"peers": [], "purge": True},
+        "ip -4 route show",
+    ),
+    "nft_table": (
+        {"name": "podnet-test", "rules": RULES},
+        {"name": "podnet-test", "rules": RULES.replace("masquerade", "masquerade fully-random")},
+        {"name": "podnet-test", "state": "absent"},
+        "nft list ruleset",
+    ),
+    "node_files": (
+        {"files": FILES},
+        {"files": [{**FILES[0], "content": "3\n", "mode": "0600"}, FILES[1]]},
+        {"files": SITES, "state": "absent"},
+        "find /run/podnet-test /etc/podnet-test -printf %p%m%s\\n",
+    ),
+    "cni_conflist": (
+        {
+            "path": "/etc/cni-test/net.d/10-x.conflist",
+            "form": "bridge",
+            "subnets": ["172.20.0.0/24"],
+            "cluster_cidrs": ["172.20.0.0/16"],
+            "mtu": 1450,
+            "plugin_directory": "/usr/lib/cni",
+        },
+        {
+            "path": "/etc/cni-test/net.d/10-x.conflist",
+            "form": "bridge",
+            "subnets": ["172.20.0.0/24"],
+            "cluster_cidrs": ["172.20.0.0/16"],
+            "mtu": 1400,
+            "plugin_directory": "/usr/lib/cni",
+        },
+        {"path": "/etc/cni-test/net.d/10-x.conflist", "state": "absent"},
+        "find /etc/cni-test -printf %p%m%s\\n",
+    ),
+    "cni_pod": (
+        {"name": "pod7", "conflist": "/tmp/pod7.conflist", "plugin_directory": "/usr/lib/cni"},
+        None,
+        {"name": "pod7", "conflist": "/tmp/pod7.conflist", "plugin_directory": "/usr/lib/cni", "state": "absent"},
+        "ip netns list",
+    ),
+}
+POD_NETWORK = {
+    "path": "/tmp/pod7.conflist",
+    "form": "bridge",
+    "name": "pod7",
+    "bridge": "br7",
+    "subnets": ["172.20.7.0/24"],
+    "cluster_cidrs": ["172.20.0.0/16"],
+    "mtu": 1450,
+    "plugin_directory": "/usr/lib/cni",
+}
+
+
+@pytest.fixture(scope="module")
+def node(lab: Lab) -> Iterator[Lab]:
+    """A node with a VXLAN device, and nothing of it afterwards."""
+    lab.task("podnet.baremetal.vxlan_device", DEVICE).succeeded()
+    lab.task("podnet.baremetal.cni_conflist", POD_NETWORK).succeeded()
+    yield lab
+    lab.task("podnet.baremetal.vxlan_device", {"state": "absent"}).succeeded()
+    lab.task("podnet.baremetal.cni_conflist", {"path": POD_NETWORK["path"], "state": "absent"}).succeeded()
+    for command in ("ip link del br7", "rm -rf /var/lib/cni"):
+        lab.run("node1", *command.split(), check=False)
+
+
+def four_runs(node: Lab, module: str, options: dict[str, Any], table: str) -> list[Outcome]:
+    """Check, apply, check again, apply again in one play; what they must have in common is asserted here."""
+    name = f"podnet.baremetal.{module}"
+    tasks = [
+        {"name": run, name: options, "check_mode": run.startswith("check")} for run in ("check", "apply", "check again", "apply again")
+    ]
+    show = {"ansible.builtin.command": table, "changed_when": False, "failed_when": False, "check_mode": False}
+    shown = [{**show, "name": f"show {when}"} for when in ("before", "after check")]
+    plays = [{"hosts": "node1", "gather_facts": False, "tasks": [shown[0], tasks[0], shown[1], *tasks[1:]]}]
+    run = node.play(plays, "--diff").succeeded()
+    before, check, after_check, apply, check_again, apply_again = run.outcomes
+    assert before.result["stdout"] == after_check.result["stdout"], "check mode changed something"
+    assert [check.changed, apply.changed, check_again.changed, apply_again.changed] == [True, True, False, False]
+    assert (check.commands, check.diff) == (apply.commands, apply.diff)
+    assert check.commands
+    assert check_again.commands == apply_again.commands == []
+    return [check, apply, check_again, apply_again]
+
+
+@pytest.mark.parametrize("module", LIVES)
+def test_a_modules_life_in_four_runs_each(node: Lab, module: str) -> None:
+    first, other, absent, table = LIVES[module]
+    start = node.run("node1", *table.split(), check=False).stdout
+    for options in filter(None, (first, other, absent)):
+        four_runs(node, module, options, table)
+    assert node.run("node1", *table.split(), check=False).stdout == start
+
+
+def test_an_interpreter_without_pyroute2_is_told_what_to_install(node: Lab, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
+    inside = f"/var/lib/bare-{tmp_path.name}"
+    node.run("node1", "mkdir", "-p", f"{inside}/bin")
+    for name in ("bin/python3", "pyvenv.cfg"):
+        content = str((bare / name).resolve()) if name.startswith("bin") else (bare / name).read_text()
+        command = ["ln", "-sfn", content, f"{inside}/{name}"] if name.startswith("bin") else ["tee", f"{inside}/{name}"]
+        node.run("node1", *command, input=None if name.startswith("bin") else content)
+    refused = node.task(
+        "podnet.baremetal.vxlan_device", {**DEVICE, "node": "node1"}, vars={"ansible_python_interpreter": f"{inside}/bin/python3"}
+    )
+    peers = node.task("podnet.baremetal.vxlan_peers", {"peers": []}, vars={"ansible_python_interpreter": f"{inside}/bin/python3"})
+    node.run("node1", "rm", "-r", inside)
+    assert f"node1: {inside}/bin/python3 cannot import pyroute2" in refused.one().msg
+    assert "install python3-pyroute2" in refused.one().msg
+    assert not peers.one().failed, "entries do without pyroute2"
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "sentence"),
+    [
+        ("vxlan_device", {**DEVICE, "name": "lo"}, "lo exists and is a link of kind device, not vxlan"),
+        (
+            "vxlan_device",
+            {**DEVICE, "local": "203.0.113.7"},
+            "local (podnet_underlay_address) is 203.0.113.7: no interface of this node carries it",
+        ),
+        ("vxlan_device", {**DEVICE, "port": 4789}, "port is 8472 and must be 4789"),
+        ("vxlan_peers", {"peers": [PEER, {**PEER, "node": "node3"}]}, "peer node3: underlay is 198.51.100.2: peer node2 has it too"),
+        ("vxlan_peers", {"ledger": "/nowhere/ledger.json"}, "ledger needs node"),
+        ("vxlan_peers", {"ledger": "/nowhere/ledger.json", "node": "node1"}, "/nowhere"),
+        ("fdb_entry", {"mac": "nonsense", "destination": "198.51.100.9"}, "mac is 'nonsense': expected a MAC"),
+        ("fdb_entry", {"mac": "02:f1:ac:14:09:00", "destination": "127.0.0.1"}, "destination is 127.0.0.1: expected the unicast address"),
+        ("static_neigh", {"address": "172.20.9.0", "mac": "01:00:5e:00:00:01"}, "expected a unicast MAC"),
+        ("pod_route", {"subnet": "172.20.9.5/24"}, "subnet is 172.20.9.5/24: it has host bits: write 172.20.9.0/24"),
+        ("pod_route", {"subnet": "198.51.100.0/24"}, "198.51.100.0/24 is already routed on this node by a route that is not ours"),
+        ("nft_table", {"name": "x", "rules": "chain nonsense"}, "table inet x, its rules is not what nft takes"),
+        ("nft_table", {"name": "x; y", "rules": ""}, "name is 'x; y'"),
+        ("node_files", {"files": [{"path": "relative", "content": ""}]}, "expected an absolute path"),
+        ("node_files", {"files": [{"path": "/run/x/a", "content": ""}, {"path": "/run/x/b", "content": ""}]}, "is in the same directory"),
+        ("node_files", {"files": [{"path": "/run/x/a"}]}, "/run/x/a needs the text"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence_in_check_mode_too(node: Lab, module: str, options: dict[str, Any], sentence: str) -> None:
+    name = f"podnet.baremetal.{module}"
+    tasks = [{"name": f"check {check}", name: options, "check_mode": check, "ignore_errors": True} for check in (True, False)]
+    run = node.play([{"hosts": "node1", "gather_facts": False, "tasks": tasks}])
+    assert [sentence in each.msg for each in run.outcomes] == [True, True], [each.msg for each in run.outcomes]
+    assert not any(each.changed for each in run.outcomes)
