@@ -103,11 +103,8 @@ def _link(wanted: VxlanDevice, there: Iterable[Object], *, recreate: bool) -> li
 
 
 def _needs_recreate(wanted: VxlanDevice, current: VxlanDevice) -> str:
-    reasons = [
-        f"{name} is {current.fixed[name] or 'none'} and must be {value or 'none'}"
-        for name, value in wanted.fixed.items()
-        if current.fixed[name] != value
-    ]
+    pairs = ((name, current.fixed[name], value) for name, value in wanted.fixed.items())
+    reasons = [f"{name} is {found} and must be {value}" for name, found, value in pairs if found != value]
     return (
         f"{wanted.name}: {', '.join(reasons)}: the kernel changes this only by recreating the device, which interrupts every pod of "
         "the node; allow it with recreate: true (podnet_recreate)."

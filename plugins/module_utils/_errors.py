@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class Refused(Exception):
@@ -23,3 +24,12 @@ class Failed(Exception):
 def refuse(who: str, what: str, value: object, why: str) -> Refused:
     """Word a rejected input: the host (or the file), the variable, its value, and what is wrong or would be accepted."""
     return Refused(f"{who}: {what} is {value}: {why}.")
+
+
+@contextmanager
+def about(who: str) -> Iterator[None]:
+    """Put the host's name before what is refused inside, where that does not know it."""
+    try:
+        yield
+    except Refused as error:
+        raise Refused(f"{who}: {error}") from error

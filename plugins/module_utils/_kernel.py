@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change, changes
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, about
 from ansible_collections.podnet.baremetal.plugins.module_utils._links import KIND, Links, read_sysctl, write_sysctl
 from ansible_collections.podnet.baremetal.plugins.module_utils._lock import node_lock
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
@@ -140,6 +140,7 @@ class Kernel:
 class KernelTarget:
     """What is wanted of the kernel, within a scope. `keep`: entries of ours outlive whatever their device must go through."""
 
+    node: str
     name: str
     scope: Scope
     desired: tuple[Object, ...]
@@ -166,7 +167,10 @@ class KernelTarget:
         return self.returned
 
     def _look(self) -> list[Change]:
-        current = self.kernel.read(self.scope)
+        with about(self.node):
+            return self._changes(self.kernel.read(self.scope))
+
+    def _changes(self, current: Sequence[Object]) -> list[Change]:
         entries = (thing for thing in current if thing.owned and isinstance(thing, (StaticNeigh, FdbEntry, PodRoute)))
         kept = sorted(entries, key=lambda entry: entry.present) if self.keep else []
         return changes([*self.desired, *kept], current, recreate=self.recreate)

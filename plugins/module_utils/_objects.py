@@ -70,7 +70,8 @@ class VxlanDevice:
     @property
     def fixed(self) -> dict[str, object]:
         """What the kernel takes only when it creates the device."""
-        return {"vni": self.vni, "port": self.port, "features": self.features, "family of local": family_of(self.local)}
+        features = " ".join(self.features) or "none"
+        return {"vni": self.vni, "port": self.port, "features": features, "family of local": family_of(self.local)}
 
     @property
     def present(self) -> str:

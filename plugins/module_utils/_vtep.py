@@ -53,12 +53,12 @@ def vtep_target(node: str, options: dict[str, Any]) -> KernelTarget:
     name = valid_device(node, "name", options["name"] or f"flannel.{vni}")
     if options["state"] == "absent":
         scope = Scope(name, frozenset({("link", name)}), frozenset({VxlanDevice.rank}))
-        return KernelTarget(name, scope, (), kernel=kernel)
+        return KernelTarget(node, name, scope, (), kernel=kernel)
     device = _device(node, name, options, kernel)
     desired: tuple[Object, ...] = (device, *_sysctls(name), *_addresses(node, name, options["addresses"]))
     scope = scope_of(name, desired, purge=EVERY_RANK)
     returned = {"device": {field: getattr(device, field) for field in ("name", "interface", "local", "mac", "mtu")}}
-    return KernelTarget(name, scope, desired, recreate=options["recreate"], keep=True, returned=returned, kernel=kernel)
+    return KernelTarget(node, name, scope, desired, recreate=options["recreate"], keep=True, returned=returned, kernel=kernel)
 
 
 def _device(node: str, name: str, options: dict[str, Any], kernel: Kernel) -> VxlanDevice:

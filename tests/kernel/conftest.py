@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
 from node import Node, device, peers
 
 CLONE_NEWNET = 0x40000000  # sched.h
+LINKS = ("eth0", "eth1", "switch0", "switch1")
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -31,9 +33,11 @@ def node() -> Iterator[Node]:
             "ip addr add 198.51.100.1/24 dev eth0",
             "ip addr add 198.51.100.11/24 dev eth0",
             "ip addr add 2001:db8::1/64 dev eth0 nodad",
-            *(f"ip link set {name} up" for name in ("eth0", "eth1", "switch0", "switch1")),
+            *(f"ip link set {name} up" for name in LINKS),
         ):
             here.run(command)
+        while here.run("ip -o link show type veth").count(" state UP ") < len(LINKS):
+            time.sleep(0.01)  # linkwatch_event() has its own pace
         yield here
     finally:
         _check(libc.setns(home, CLONE_NEWNET))

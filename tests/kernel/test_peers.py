@@ -263,6 +263,6 @@ def _by_messages(node: Node, _before: object, wanted: list[dict[str, Any]]) -> N
 def _by_iproute2(node: Node, before: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
     scope = peers_target("node1", "flannel.1", wanted, purge=True).scope
     entries = peer_objects("flannel.1", wanted)
-    for step in KernelTarget("flannel.1", scope, entries, kernel=Kernel()).drift():
+    for step in KernelTarget("node1", "flannel.1", scope, entries, kernel=Kernel()).drift():
         node.run(step.command)
     assert scope.purge == PEER_RANKS
