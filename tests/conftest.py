@@ -1,13 +1,19 @@
 # Copyright (c) 2026 podnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The line that ends every run of the tests. I/O: standard output."""
+"""What all tests have in common: where the collection is, and the line that ends a run. I/O: the environment, standard output."""
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+# The processes that tests start import the collection as the tests themselves do (pyproject.toml, pythonpath).
+os.environ["PYTHONPATH"] = str(CHECKOUT / "build" / "collections")
 
 COUNTED = pytest.StashKey[dict[str, int]]()
 

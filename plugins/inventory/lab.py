@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +69,6 @@ class InventoryModule(BaseInventoryPlugin):
     """The hosts of one lab."""
 
     NAME = "podnet.baremetal.lab"
-    trusted_by_default = True  # ansible_python_interpreter is a template
 
     get_option: Callable[..., Any]
     _read_config_data: Callable[..., Any]
@@ -85,7 +85,7 @@ class InventoryModule(BaseInventoryPlugin):
         for group in ("kube_control_plane", "kube_node"):
             inventory.add_group(group)
         inventory.set_variable("kube_node", "ansible_connection", "podnet.baremetal.netns")
-        inventory.set_variable("kube_node", "ansible_python_interpreter", "{{ ansible_playbook_python }}")
+        inventory.set_variable("kube_node", "ansible_python_interpreter", sys.executable)
         for number in range(1, _checked(path, count, underlay) + 1):
             host = inventory.add_host(f"node{number}", group="kube_node")
             inventory.set_variable(host, "ansible_host", str(underlay[number]))

@@ -89,7 +89,9 @@ def left_after(links: Iterable[Change], there: Sequence[Object]) -> list[Object]
 
 
 def _link(wanted: VxlanDevice, there: Iterable[Object], *, recreate: bool) -> list[Change]:
-    current = next((thing for thing in there if thing.key == wanted.key), None)
+    links = [thing for thing in there if isinstance(thing, (VxlanDevice, OtherLink))]
+    # Without a link of its own name, a device takes the place of the one that the scope brought along: the VNI is in the name.
+    current = next((link for link in links if link.key == wanted.key), next(iter(links), None))
     if current is None:
         return [Change(new=wanted)]
     if not isinstance(current, VxlanDevice):
@@ -106,7 +108,7 @@ def _needs_recreate(wanted: VxlanDevice, current: VxlanDevice) -> str:
     pairs = ((name, current.fixed[name], value) for name, value in wanted.fixed.items())
     reasons = [f"{name} is {found} and must be {value}" for name, found, value in pairs if found != value]
     return (
-        f"{wanted.name}: {', '.join(reasons)}: the kernel changes this only by recreating the device, which interrupts every pod of "
+        f"{current.name}: {', '.join(reasons)}: the kernel changes this only by recreating the device, which interrupts every pod of "
         "the node; allow it with recreate: true (podnet_recreate)."
     )
 
@@ -129,7 +131,7 @@ def _entry(wanted: Object, there: Sequence[Object]) -> Iterator[Change]:
 
 
 def _surplus(wanted: Object, there: Sequence[Object]) -> Iterator[Change]:
-    """What stands beside the wanted entry under the same key: `bridge fdb append` makes a second destination of one MAC."""
+    """What stands beside the wanted entry under the same key: `ip route append` makes a second route to one subnet."""
     kept = wanted if wanted in there else next(iter(there), None)
     return (_removal(thing) for thing in there if thing != kept and _removable(thing))
 

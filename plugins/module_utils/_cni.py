@@ -33,13 +33,14 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._conflist import 
     printed,
 )
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
-from ansible_collections.podnet.baremetal.plugins.module_utils._files import Step, TextFile, file_mode, take
+from ansible_collections.podnet.baremetal.plugins.module_utils._files import Step, TextFile, file_mode, make_directories, take
 from ansible_collections.podnet.baremetal.plugins.module_utils._lock import node_lock
 
 T = TypeVar("T")
 Result = dict[str, Any]
 
 CONFIGURATIONS = (".conf", ".conflist", ".json")  # what runtimes load (libcni, ConfFiles), in the order of their names
+NETWORKS = "/var/lib/cni/networks"  # of host-local, which would make it without our mark (backend/disk, defaultDataDir)
 RESULTS = "/var/lib/cni/results"  # of every runtime that uses libcni (CacheDir)
 NAMESPACES = "/run/netns"  # of `ip netns`
 CLONE_NEWNET = 0x40000000  # linux/sched.h
@@ -498,6 +499,7 @@ def _arguments(port_mappings: Sequence[Mapping[str, Any]], node: str) -> dict[st
 
 
 def _record(attachment: Attachment) -> None:
+    make_directories(NETWORKS)
     take(TextFile(attachment.path, attachment.text(), RECORD_MODE, directory_mode=0o700).drift())
 
 

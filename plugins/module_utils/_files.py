@@ -174,6 +174,12 @@ def file_mode(value: Any, who: str) -> int:
     return mode
 
 
+def make_directories(path: str) -> None:
+    """Make the directory with those above it that are missing, marked as ours."""
+    for missing in _missing(path):
+        _make_directory(missing, 0o755)
+
+
 @dataclass(frozen=True)
 class _Content:
     data: bytes

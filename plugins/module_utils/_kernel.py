@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +21,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Fa
 from ansible_collections.podnet.baremetal.plugins.module_utils._links import KIND, Links, read_sysctl, write_sysctl
 from ansible_collections.podnet.baremetal.plugins.module_utils._lock import node_lock
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
+    EVERY_RANK,
     Address,
     DeviceSysctl,
     Entry,
@@ -138,7 +139,10 @@ class Kernel:
 
 @dataclass(frozen=True)
 class KernelTarget:
-    """What is wanted of the kernel, within a scope. `keep`: entries of ours outlive whatever their device must go through."""
+    """What is wanted of the kernel, within a scope. `keep`: entries of ours outlive whatever their device must go through.
+
+    `predecessor` is a device by another name whose place ours takes, with its entries.
+    """
 
     node: str
     name: str
@@ -146,6 +150,7 @@ class KernelTarget:
     desired: tuple[Object, ...]
     recreate: bool = False
     keep: bool = False
+    predecessor: str = ""
     returned: dict[str, Any] = field(default_factory=dict)
     kernel: Kernel = field(default_factory=Kernel)
 
@@ -168,12 +173,15 @@ class KernelTarget:
 
     def _look(self) -> list[Change]:
         with about(self.node):
-            return self._changes(self.kernel.read(self.scope))
+            current = self.kernel.read(self.scope)
+            if self.predecessor:
+                current += self.kernel.read(Scope(self.predecessor, frozenset({("link", self.predecessor)}), EVERY_RANK, EVERY_RANK))
+            return changes([*self.desired, *self._kept(current)], current, recreate=self.recreate)
 
-    def _changes(self, current: Sequence[Object]) -> list[Change]:
+    def _kept(self, current: Sequence[Object]) -> list[Object]:
         entries = (thing for thing in current if thing.owned and isinstance(thing, (StaticNeigh, FdbEntry, PodRoute)))
-        kept = sorted(entries, key=lambda entry: entry.present) if self.keep else []
-        return changes([*self.desired, *kept], current, recreate=self.recreate)
+        moved = (replace(entry, device=self.scope.device) for entry in entries)
+        return sorted(moved, key=lambda entry: entry.present) if self.keep else []
 
 
 def _blocks(steps: Sequence[Change], size: int) -> Iterator[Sequence[Change]]:

@@ -196,8 +196,9 @@ def read(directory: str) -> list[Record]:
 
 
 def nodes(directory: str) -> list[Record]:
-    """The nodes that run, without the switch."""
-    return [record for record in read(directory) if record.node.name != SWITCH and record.alive]
+    """The nodes of a lab that runs, without the switch. One that died is among them: it is unreachable, not gone."""
+    records = read(directory)
+    return [record for record in records if record.node.name != SWITCH] if any(record.alive for record in records) else []
 
 
 def _record(pid: int, start: int, shared: Sequence[str], **node: Any) -> Record:

@@ -82,7 +82,7 @@ class NftTable:
             raise Refused(f"{self.node}: checking nft rules takes a network namespace: {os.strerror(ctypes.get_errno())}; run as root.")
         answer = self._nft("-f", "-", given=text)
         if answer.returncode:
-            raise refuse(self.node, f"{self.name}, its rules", "not what nft takes", answer.stderr.strip())
+            raise Refused(f"{self.node}: nft does not take the rules of {self.name}: {answer.stderr.strip()}")
         return self._list()
 
     def _list(self) -> str:

@@ -71,7 +71,7 @@ class VxlanDevice:
     def fixed(self) -> dict[str, object]:
         """What the kernel takes only when it creates the device."""
         features = " ".join(self.features) or "none"
-        return {"vni": self.vni, "port": self.port, "features": features, "family of local": family_of(self.local)}
+        return {"name": self.name, "vni": self.vni, "port": self.port, "features": features, "family of local": family_of(self.local)}
 
     @property
     def present(self) -> str:

@@ -57,8 +57,17 @@ def vtep_target(node: str, options: dict[str, Any]) -> KernelTarget:
     device = _device(node, name, options, kernel)
     desired: tuple[Object, ...] = (device, *_sysctls(name), *_addresses(node, name, options["addresses"]))
     scope = scope_of(name, desired, purge=EVERY_RANK)
-    returned = {"device": {field: getattr(device, field) for field in ("name", "interface", "local", "mac", "mtu")}}
-    return KernelTarget(node, name, scope, desired, recreate=options["recreate"], keep=True, returned=returned, kernel=kernel)
+    return KernelTarget(
+        node,
+        name,
+        scope,
+        desired,
+        recreate=options["recreate"],
+        keep=True,
+        predecessor=_predecessor(kernel, desired),
+        returned={"device": {field: getattr(device, field) for field in ("name", "interface", "local", "mac", "mtu")}},
+        kernel=kernel,
+    )
 
 
 def _device(node: str, name: str, options: dict[str, Any], kernel: Kernel) -> VxlanDevice:
@@ -100,6 +109,14 @@ def _mtu(node: str, wanted: int | None, underlay: int, local: str, interface: st
         reason = f"{interface} has an MTU of {underlay} and VXLAN takes {overhead} of it: expected {SMALLEST_MTU} to {largest}"
         raise refuse(node, _called("mtu"), wanted, reason)
     return wanted
+
+
+def _predecessor(kernel: Kernel, desired: Iterable[Object]) -> str:
+    """The VXLAN device by another name that has one of our addresses: this node's VTEP from before its VNI changed."""
+    carriers = kernel.links.carriers()
+    wanted = [thing for thing in desired if isinstance(thing, Address)]
+    names = {carriers.get(thing.address.split("/")[0], thing.device) for thing in wanted} - {thing.device for thing in wanted}
+    return next((name for name in sorted(names) if isinstance(kernel.links.read(name), VxlanDevice)), "")
 
 
 def _addresses(node: str, device: str, addresses: Iterable[str]) -> Iterable[Address]:

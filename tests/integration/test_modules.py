@@ -180,7 +180,7 @@ def test_an_interpreter_without_pyroute2_is_told_what_to_install(node: Lab, tmp_
         ("static_neigh", {"address": "172.20.9.0", "mac": "01:00:5e:00:00:01"}, "expected a unicast MAC"),
         ("pod_route", {"subnet": "172.20.9.5/24"}, "subnet is 172.20.9.5/24: it has host bits: write 172.20.9.0/24"),
         ("pod_route", {"subnet": "198.51.100.0/24"}, "198.51.100.0/24 is already routed on this node by a route that is not ours"),
-        ("nft_table", {"name": "x", "rules": "chain nonsense"}, "table inet x, its rules is not what nft takes"),
+        ("nft_table", {"name": "x", "rules": "chain nonsense"}, "node1: nft does not take the rules of table inet x"),
         ("nft_table", {"name": "x; y", "rules": ""}, "name is 'x; y'"),
         ("node_files", {"files": [{"path": "relative", "content": ""}]}, "expected an absolute path"),
         ("node_files", {"files": [{"path": "/run/x/a", "content": ""}, {"path": "/run/x/b", "content": ""}]}, "is in the same directory"),

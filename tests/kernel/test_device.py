@@ -134,6 +134,21 @@ def test_what_only_a_new_device_can_have_is_refused_then_recreated_with_its_entr
     assert device() == []
 
 
+def test_another_vni_is_refused_then_takes_the_place_of_the_old_device_with_its_entries(overlay: Node) -> None:
+    before = overlay.dump()
+    with pytest.raises(
+        Refused, match=r"node1: flannel.1: name is flannel.1 and must be flannel.2, vni is 1 and must be 2: .*recreate: true"
+    ):
+        device(vni=2)
+    assert overlay.dump() == before
+    moved = [command.replace("flannel.1", "flannel.2") for command in (*NEIGHBOURS, *FDB, *ROUTES)]
+    commands = device(vni=2, recreate=True)
+    assert commands[0] == "ip link del flannel.1"
+    assert [command for command in commands if command in moved] == moved
+    assert "flannel.1" not in overlay.dump()
+    assert device(vni=2) == []
+
+
 @pytest.mark.parametrize("kind", ["bridge", "veth peer name other", "macvlan"])
 def test_a_link_of_another_kind_is_left_alone(node: Node, kind: str) -> None:
     node.run(f"ip link add {'link eth0 ' if kind == 'macvlan' else ''}name flannel.1 type {kind}")

@@ -70,6 +70,13 @@ def test_without_purge_other_entries_stay(overlay: Node) -> None:
     assert overlay.dump() == before
 
 
+def test_a_second_route_to_a_pod_subnet_goes(overlay: Node) -> None:
+    before = overlay.dump()
+    overlay.run("ip route append 172.20.1.0/24 via 172.20.2.0 dev flannel.1 onlink proto 86")
+    assert peers() == ["ip route del 172.20.1.0/24 via 172.20.2.0 dev flannel.1 onlink proto 86"]
+    assert overlay.dump() == before
+
+
 def test_an_extra_destination_of_a_peer_goes_without_a_gap(overlay: Node) -> None:
     overlay.run("bridge fdb append 00:00:00:00:00:00 dev flannel.1 dst 198.51.100.9 self permanent")
     assert peers() == ["bridge fdb del 00:00:00:00:00:00 dev flannel.1 dst 198.51.100.9 self"]

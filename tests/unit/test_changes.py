@@ -38,9 +38,9 @@ def commands(desired: tuple[Object, ...], current: tuple[Object, ...], recreate:
 
 
 def test_a_node_with_nothing_gets_device_address_neighbour_fdb_and_route_in_this_order() -> None:
+    link = "ip link add name flannel.1 address 02:f1:ac:14:00:00 mtu 1450 txqueuelen 0 up"
     assert commands(tuple(reversed(ALL)), ()) == [
-        "ip link add name flannel.1 address 02:f1:ac:14:00:00 mtu 1450 txqueuelen 0 up"
-        " type vxlan id 1 local 198.51.100.1 dev eth0 dstport 8472 nolearning",
+        f"{link} type vxlan id 1 local 198.51.100.1 dev eth0 dstport 8472 nolearning",
         "ip addr add 172.20.0.0/32 dev flannel.1",
         "ip neigh replace 172.20.1.0 lladdr 02:f1:ac:14:01:00 dev flannel.1 nud permanent",
         "bridge fdb replace 02:f1:ac:14:01:00 dev flannel.1 dst 198.51.100.2 self permanent",

@@ -1,0 +1,296 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The life of a cluster on the lab, told with the playbooks: predicted, made, repaired, shrunk, grown, taken away. I/O: the lab."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labs import Lab, Play
+
+NODES = ("node1", "node2", "node3")
+# What a person would look at to tell whether a node is as it was; sizes of directories of an overlay file system aside.
+TABLES = (
+    "ip -d link show",
+    "ip addr show",
+    "ip neigh show nud permanent",
+    "bridge fdb show",
+    "ip -d route show table all",
+    "nft list ruleset",
+    "sysctl net.ipv4.ip_forward net.bridge.bridge-nf-call-iptables",
+)
+FILES = ["find", "/etc", "/run", "/var", "-xdev", "-path", "/var/cache", "-prune", "-o", "-type", "f", "-printf", "%p %m %u %s %T@\n"]
+DIRECTORIES = ["find", "/etc", "/run", "/var", "-xdev", "-path", "/var/cache", "-prune", "-o", "-type", "d", "-printf", "%p %m %u\n"]
+
+
+SPOILED = [
+    ("node1", "ip route del 172.20.1.0/24"),
+    ("node1", "ip neigh del 172.20.2.0 dev flannel.1"),
+    ("node1", "bridge fdb del 02:f1:ac:14:01:00 dev flannel.1"),
+    ("node1", "ip link set dev flannel.1 mtu 1400"),
+    ("node1", "ip route add 203.0.113.0/24 via 198.51.100.9 dev eth0 proto static"),
+    ("node1", "nft add table ip somebody"),
+    ("node2", "ip link set dev flannel.1 address 02:00:00:00:00:09"),
+    ("node3", "sysctl -w net.ipv4.ip_forward=0"),
+    ("node3", "rm /run/flannel/subnet.env"),
+    ("node3", "truncate -s 0 /etc/cni/net.d/10-flannel.conflist"),
+    ("node3", "nft add rule inet podnet postrouting counter"),
+]
+# What was not ours among it: taking it away succeeds only if it is still there.
+FOREIGN = [("node1", "ip route del 203.0.113.0/24"), ("node1", "nft delete table ip somebody")]
+NFT_REPAIR = """table inet podnet
+delete table inet podnet
+table inet podnet {
+	chain postrouting {
+		type nat hook postrouting priority srcnat; policy accept;
+		meta mark & 0x00004000 == 0x00004000 return
+		ip saddr 172.20.2.0/24 ip daddr 172.20.0.0/16 return
+		ip saddr 172.20.0.0/16 ip daddr 172.20.2.0/24 return
+		ip saddr != 172.20.0.0/16 ip daddr 172.20.2.0/24 return
+		ip saddr 172.20.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random
+		ip saddr != 172.20.0.0/16 ip daddr 172.20.0.0/16 masquerade fully-random
+	}
+}"""
+
+
+class Cluster:
+    """The lab with a ledger of its own."""
+
+    def __init__(self, lab: Lab, ledger: Path) -> None:
+        self.lab = lab
+        self.ledger = ledger
+
+    def play(self, name: str, *arguments: str, **variables: Any) -> Play:
+        return self.lab.play(f"playbooks/{name}.yml", *arguments, podnet_ledger=str(self.ledger), **variables)
+
+    def site(self, *arguments: str, **variables: Any) -> Play:
+        return self.play("site", *arguments, **variables).succeeded()
+
+    def run(self, node: str, command: str) -> str:
+        return self.lab.run(node, *command.split()).stdout
+
+    def dump(self, node: str) -> list[str]:
+        """Everything of the node that a run could change, once the kernel has settled its own link-local addresses."""
+        for _attempt in range(100):
+            if not self.run(node, "ip -6 addr show tentative"):
+                break
+            time.sleep(0.1)
+        lines = [line.strip() for table in TABLES for line in self.run(node, table).splitlines()]
+        lines += [line for find in (FILES, DIRECTORIES) for line in self.lab.run(node, *find).stdout.splitlines()]
+        return sorted(line for line in lines if "valid_lft" not in line)
+
+    def tables(self, node: str) -> list[str]:
+        """The overlay's own tables, without what the kernel adds by itself in its own time."""
+        shown = (
+            "ip -d link show flannel.1",
+            "ip -4 addr show flannel.1",
+            "ip neigh show dev flannel.1 nud permanent",
+            "bridge fdb show dev flannel.1",
+        )
+        return sorted(line for table in (*shown, "ip -d -4 route") for line in self.run(node, table).splitlines())
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    here = Cluster(lab, tmp_path_factory.mktemp("inventory") / "podnet-ledger.json")
+    yield here
+    here.play("demo", demo_state="absent")
+    here.play("reset").succeeded()
+
+
+def dumps(cluster: Cluster) -> list[str]:
+    """The dumps of all nodes."""
+    return [f"{node}: {line}" for node in NODES for line in cluster.dump(node)]
+
+
+def changes_to(before: list[str], after: list[str]) -> dict[str, list[str]]:
+    """What differs between two dumps; empty for nothing."""
+    lines = {"gone": sorted(set(before) - set(after)), "new": sorted(set(after) - set(before))}
+    return {word: differing for word, differing in lines.items() if differing}
+
+
+def reports(play: Play) -> list[tuple[str, str, bool, list[str], Any]]:
+    """What each task said on each host, in the words that must not differ between a prediction and the deed."""
+    return [(each.task, each.host, each.changed, each.commands, each.result.get("diff")) for each in play.outcomes]
+
+
+def test_check_mode_predicts_the_first_run_and_changes_nothing_then_the_second_run_is_clean(cluster: Cluster) -> None:
+    before = dumps(cluster)
+    predicted = cluster.site("--check", "--diff")
+    assert changes_to(before, dumps(cluster)) == {}
+    assert not cluster.ledger.exists()
+
+    made = cluster.site("--diff")
+    assert reports(made) == reports(predicted)
+    assert sum(len(each.commands) for each in made.outcomes) > 30
+
+    again = cluster.site("--diff")
+    assert again.changed == []
+    assert {host: stats["changed"] for host, stats in again.stats.items()} == dict.fromkeys(NODES, 0)
+
+
+def test_the_tables_are_those_of_the_ledger(cluster: Cluster) -> None:
+    leases = json.loads(cluster.ledger.read_text())["nodes"]
+    assert [lease["subnets"] for lease in leases.values()] == [["172.20.0.0/24"], ["172.20.1.0/24"], ["172.20.2.0/24"]]
+    assert cluster.run("node1", "ip -4 route show dev flannel.1").splitlines() == [
+        "172.20.1.0/24 via 172.20.1.0 proto podnet onlink ",
+        "172.20.2.0/24 via 172.20.2.0 proto podnet onlink ",
+    ]
+    assert cluster.run("node1", "cat /run/flannel/subnet.env") == (
+        "FLANNEL_NETWORK=172.20.0.0/16\nFLANNEL_SUBNET=172.20.0.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n"
+    )
+
+
+def test_pods_reach_each_other_with_full_size_packets_and_are_not_translated(cluster: Cluster, tmp_path: Path) -> None:
+    table = tmp_path / "demo.txt"
+    cluster.play("demo", demo_table=str(table)).succeeded()
+    rows = [row for row in table.read_text().splitlines() if row.startswith("node")]
+    assert len(rows) == 3
+    assert all(row.count(" / ") == 6 for row in rows), table.read_text()
+    assert cluster.run("node1", "ip netns exec demo ip -4 route").splitlines() == [
+        "default via 172.20.0.1 dev eth0 ",
+        "172.20.0.0/24 dev eth0 proto kernel scope link src 172.20.0.2 ",
+        "172.20.0.0/16 via 172.20.0.1 dev eth0 ",
+    ]
+    assert seen_source(cluster, "node1", "demo", "node2", "172.20.1.2") == "172.20.0.2"
+    assert seen_source(cluster, "node1", "", "node2", "172.20.1.2") == "172.20.0.0"
+
+
+def test_what_leaves_the_cluster_has_the_nodes_address(cluster: Cluster) -> None:
+    listener = cluster.lab.run("switch", "ip", "-br", "addr", "show", "br0").stdout.split()[2].split("/")[0]
+    assert seen_source(cluster, "node1", "demo", "switch", listener) == "198.51.100.1"
+
+
+def test_what_somebody_spoiled_is_repaired_exactly_and_what_is_not_ours_stays(cluster: Cluster) -> None:
+    before = [cluster.tables(node) for node in NODES]
+    for node, command in SPOILED:
+        cluster.run(node, command)
+    repaired = cluster.site("--diff")
+    assert [(each.host, each.task.split(" : ")[1], each.commands) for each in repaired.changed] == [
+        ("node3", "Give the settings their values, now and at boot", []),
+        ("node1", "Make the VXLAN device of this node", ["ip link set dev flannel.1 mtu 1450"]),
+        ("node2", "Make the VXLAN device of this node", ["ip link set dev flannel.1 address 02:f1:ac:14:01:00"]),
+        (
+            "node1",
+            "Reach the other nodes, and nobody else",
+            [
+                "ip neigh replace 172.20.2.0 lladdr 02:f1:ac:14:02:00 dev flannel.1 nud permanent",
+                "bridge fdb replace 02:f1:ac:14:01:00 dev flannel.1 dst 198.51.100.2 self permanent",
+                "ip route replace 172.20.1.0/24 via 172.20.1.0 dev flannel.1 onlink proto 86",
+            ],
+        ),
+        (
+            "node2",
+            "Reach the other nodes, and nobody else",
+            [
+                "ip neigh replace 172.20.0.0 lladdr 02:f1:ac:14:00:00 dev flannel.1 nud permanent",
+                "ip neigh replace 172.20.2.0 lladdr 02:f1:ac:14:02:00 dev flannel.1 nud permanent",
+            ],
+        ),
+        ("node3", "Tell the CNI plugins and flannel's users about it", ["install -m 0644 /dev/stdin /run/flannel/subnet.env"]),
+        ("node3", "Masquerade what leaves the cluster", [NFT_REPAIR]),
+        ("node3", "Write the CNI configuration", ["install -m 0600 /dev/stdin /etc/cni/net.d/10-flannel.conflist"]),
+    ]
+    for node, command in FOREIGN:
+        cluster.run(node, command)
+    assert [cluster.tables(node) for node in NODES] == before
+    assert cluster.site().changed == []
+
+
+def test_a_peer_that_left_the_inventory_is_purged_and_comes_back_the_same(cluster: Cluster, tmp_path: Path) -> None:
+    before = {node: cluster.tables(node) for node in ("node1", "node2")}
+    ledger = cluster.ledger.read_text()
+    gone = cluster.play("peers", "--limit", "node1,node2", lab_nodes=2).succeeded()
+    assert [each.task.split(" : ")[1] for each in gone.changed] == [
+        "Allocate the pod subnets in the ledger",
+        "Reach the other nodes, and nobody else",
+        "Reach the other nodes, and nobody else",
+    ]
+    assert gone.of("Reach", "node1")[0].commands == [
+        "ip route del 172.20.2.0/24 via 172.20.2.0 dev flannel.1 onlink proto 86",
+        "bridge fdb del 02:f1:ac:14:02:00 dev flannel.1 dst 198.51.100.3 self",
+        "ip neigh del 172.20.2.0 dev flannel.1",
+    ]
+    assert json.loads(cluster.ledger.read_text())["nodes"]["node3"]["state"] == "retired"
+    cluster.play("peers").succeeded()
+    assert {node: cluster.tables(node) for node in ("node1", "node2")} == before
+    assert json.loads(cluster.ledger.read_text())["nodes"] == json.loads(ledger)["nodes"]
+
+
+def test_a_join_costs_one_task_on_each_other_node(cluster: Cluster) -> None:
+    play = cluster.play("peers").succeeded()
+    on_nodes = [each for each in play.of(host="node2") if "Validating arguments" not in each.task]
+    assert [each.task.split(" : ")[1] for each in on_nodes] == ["Reach the other nodes, and nobody else"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"podnet_underlay_interface": "eth9"}, "node1: interface (podnet_underlay_interface) is eth9: this node has no such interface"),
+        ({"podnet_mtu": 1500}, "node1: mtu (podnet_mtu) is 1500: eth0 has an MTU of 1500 and VXLAN takes 50 of it"),
+        ({"podnet_vni": 0}, "node1: vni (podnet_vni) is 0"),
+        ({"podnet_port": 70000}, "node1: port (podnet_port) is 70000"),
+        ({"podnet_cluster_cidr": "198.51.0.0/16"}, "podnet_underlay_address"),
+        ({"podnet_service_cidr": "172.20.0.0/20"}, "podnet_service_cidr"),
+        ({"podnet_cluster_cidr": "172.20.0.0/33"}, "podnet_cluster_cidr"),
+        ({"podnet_cluster_cidr": "172.21.0.0/16"}, "podnet_cluster_cidr"),
+        ({"podnet_pod_subnet": "172.20.0.0/24"}, "podnet_pod_subnet"),
+        ({"podnet_pod_subnet": "10.0.0.0/24"}, "podnet_pod_subnet"),
+        ({"podnet_underlay_address": "198.51.100.1"}, "podnet_underlay_address"),
+        ({"podnet_underlay_address": "nonsense"}, "podnet_underlay_address"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence_and_no_node_and_no_ledger_is_changed(
+    cluster: Cluster, variables: dict[str, Any], sentence: str
+) -> None:
+    before, ledger = [cluster.tables(node) for node in NODES], cluster.ledger.read_text()
+    refused = cluster.play("site", **variables)
+    failed = [each for each in refused.outcomes if each.failed]
+    assert refused.code != 0
+    assert failed
+    assert any(sentence in each.msg for each in failed), [each.msg for each in failed]
+    assert all(each.msg.count("\n") == 0 and each.msg.endswith(".") for each in failed)
+    assert refused.changed == []
+    assert ([cluster.tables(node) for node in NODES], cluster.ledger.read_text()) == (before, ledger)
+
+
+def test_a_reset_is_refused_while_pods_are_attached_and_names_them(cluster: Cluster) -> None:
+    refused = cluster.play("reset")
+    assert all(f"{each.host}: pods are attached to cni0, by veth" in each.msg for each in refused.outcomes if each.failed)
+    assert len([each for each in refused.outcomes if each.failed]) == 3
+    assert refused.changed == []
+
+
+def test_a_node_after_reset_is_as_it_was_before_site(cluster: Cluster) -> None:
+    cluster.play("demo", demo_state="absent").succeeded()
+    cluster.play("reset").succeeded()
+    before = dumps(cluster)
+    cluster.site()
+    assert len(changes_to(before, dumps(cluster))["new"]) > 30
+    predicted = cluster.play("reset", "--check", "--diff").succeeded()
+    taken = cluster.play("reset", "--diff").succeeded()
+    assert reports(taken) == reports(predicted)
+    assert changes_to(before, dumps(cluster)) == {}
+    assert cluster.play("reset").succeeded().changed == []
+
+
+def seen_source(cluster: Cluster, node: str, pod: str, at: str, address: str) -> str:
+    """The source address that a listener sees: in the pod `demo` of a node, or on the switch."""
+    listen = (
+        "import socket\n"
+        f"s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10); s.bind(('{address}', 9999))\n"
+        "print('ready', flush=True); print(s.recvfrom(99)[1][0])\n"
+    )
+    send = f"import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('{address}', 9999))"
+    inside = [] if at == "switch" else ["ip", "netns", "exec", "demo"]
+    with cluster.lab.start(at, *inside, "python3", "-c", listen) as listener:
+        assert listener.stdout
+        assert listener.stdout.readline() == "ready\n"
+        cluster.lab.run(node, *(["ip", "netns", "exec", pod] if pod else []), "python3", "-c", send)
+        return listener.stdout.readline().strip()
