@@ -10,7 +10,7 @@ export PATH := $(BIN):/usr/sbin:/sbin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export MYPYPATH := build/collections
 
-.PHONY: all setup demo demo-down test lint collection clean
+.PHONY: all setup demo demo-down lint test
 
 all: demo
 
@@ -32,6 +32,7 @@ $(VENV)/done: requirements.txt | build/packages.done
 
 # The collections that ours depends on, out of the `ansible` package, beside a link to this checkout.
 $(COLLECTIONS)/done: requirements-collections.txt $(VENV)/done
+	@rm -rf build/wheels
 	@mkdir -p $(COLLECTIONS)/podnet build/wheels
 	@$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest build/wheels --requirement requirements-collections.txt
 	@$(BIN)/python -c 'import sys, zipfile; wheel = zipfile.ZipFile(sys.argv[1]); wheel.extractall("build/collections", [name for name in wheel.namelist() if name.startswith("ansible_collections/ansible/posix/")])' build/wheels/ansible-*.whl
@@ -43,6 +44,10 @@ $(COLLECTIONS)/done: requirements-collections.txt $(VENV)/done
 # Ends with one line: N passed, N failed.
 test: setup
 	@$(BIN)/python -m pytest
+
+# The linters, the types, and the rules of the design.
+lint: setup
+	@$(BIN)/python -m pytest tests/lint
 
 # --- the demonstration --------------------------------------------------------
 

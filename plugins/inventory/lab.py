@@ -69,6 +69,7 @@ class InventoryModule(BaseInventoryPlugin):
     """The hosts of one lab."""
 
     NAME = "podnet.baremetal.lab"
+    trusted_by_default = True  # else `ansible-inventory --list` marks every value as unsafe
 
     get_option: Callable[..., Any]
     _read_config_data: Callable[..., Any]

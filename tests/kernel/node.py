@@ -69,9 +69,9 @@ ROUTES = [f"ip route replace 172.20.{n}.0/24 via 172.20.{n}.0 dev flannel.1 onli
 
 def device(check: bool = False, **options: Any) -> list[str]:
     """The commands of one run of vxlan_device."""
-    return converge(vtep_target("node1", {**OPTIONS, **options}), check=check).result()["commands"]
+    return list(converge(vtep_target("node1", {**OPTIONS, **options}), check=check).result()["commands"])
 
 
 def peers(check: bool = False, wanted: list[dict[str, Any]] = PEERS, purge: bool = True) -> list[str]:
     """The commands of one run of vxlan_peers."""
-    return converge(peers_target("node1", "flannel.1", wanted, purge=purge), check=check).result()["commands"]
+    return list(converge(peers_target("node1", "flannel.1", wanted, purge=purge), check=check).result()["commands"])

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -153,7 +154,8 @@ def test_another_vni_is_refused_then_takes_the_place_of_the_old_device_with_its_
 def test_a_link_of_another_kind_is_left_alone(node: Node, kind: str) -> None:
     node.run(f"ip link add {'link eth0 ' if kind == 'macvlan' else ''}name flannel.1 type {kind}")
     before = node.run("ip -d link show flannel.1")
-    for action in (device, lambda: device(state="absent"), peers):
+    actions: list[Callable[[], list[str]]] = [device, lambda: device(state="absent"), peers]
+    for action in actions:
         with pytest.raises(Refused, match=f"flannel.1 .*is a link of kind {kind.split(maxsplit=1)[0]}"):
             action()
     assert node.run("ip -d link show flannel.1") == before

@@ -177,7 +177,7 @@ def test_one_entry_comes_and_goes_alone(overlay: Node, entry: Entry, command: st
     before = overlay.dump()
 
     def run(state: str) -> list[str]:
-        return converge(entry_target("node1", entry, state), check=False).result()["commands"]
+        return list(converge(entry_target("node1", entry, state), check=False).result()["commands"])
 
     assert (run("present"), run("present")) == ([command], [])
     assert (run("absent"), run("absent")) == ([entry.absent], [])
@@ -254,7 +254,7 @@ def test_random_tables_come_out_as_iproute2_makes_them(node: Node, first: list[d
     tables = []
     for program in (_by_messages, _by_iproute2):
         device(addresses=["172.20.0.0/32", "2001:db8:ffff::/128"])
-        program(node, (), first)
+        program(node, [], first)
         program(node, first, then)
         tables.append(node.dump())
         device(state="absent")

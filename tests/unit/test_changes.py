@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change, changes, left_after
@@ -91,12 +92,12 @@ def test_the_right_address_comes_before_the_wrong_one_goes() -> None:
         ("up", False, "up"),
     ],
 )
-def test_a_field_that_the_kernel_changes_in_place_costs_one_command(field: str, value: object, command: str) -> None:
+def test_a_field_that_the_kernel_changes_in_place_costs_one_command(field: str, value: Any, command: str) -> None:
     assert commands((DEVICE,), (replace(DEVICE, **{field: value}),)) == [f"ip link set dev flannel.1 {command}"]
 
 
 @pytest.mark.parametrize(("field", "value"), [("vni", 5), ("port", 4789), ("features", ("gbp",)), ("local", "2001:db8::1")])
-def test_what_only_a_new_device_can_have_is_refused_and_said_unless_allowed(field: str, value: object) -> None:
+def test_what_only_a_new_device_can_have_is_refused_and_said_unless_allowed(field: str, value: Any) -> None:
     other = replace(DEVICE, **{field: value})
     with pytest.raises(Refused, match=r"flannel.1: .* is .* and must be .*recreate: true"):
         changes((DEVICE,), (other,))

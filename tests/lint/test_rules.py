@@ -1,0 +1,135 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rules of the design that no linter knows, read off the files. I/O: reads the checkout."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jinja2 import ChainableUndefined
+from jinja2.nativetypes import NativeEnvironment
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+COLLECTION = "ansible_collections.podnet.baremetal.plugins"
+PLUGINS = sorted(CHECKOUT.glob("plugins/**/*.py"))
+ROLES = sorted(path.name for path in CHECKOUT.glob("roles/*"))
+MODULES = sorted(path.stem for path in CHECKOUT.glob("plugins/modules/[!_]*.py"))
+PURE = ("_changes", "_conflist", "_errors", "_inputs", "_objects", "_overlay", "_plan")
+IO = {"asyncio", "ctypes", "fcntl", "glob", "importlib", "io", "multiprocessing", "os", "pathlib", "select", "shutil", "signal", "socket"}
+IO |= {"subprocess", "sys", "tempfile", "threading", "time", "urllib"}
+MACHINES = ("/work" + "/", "/.pyenv/")
+SHORTCUTS = ("# no" + "qa", "# type: " + "ignore", "shell=" + "True", "builtin" + ".shell:", "ignore_errors: " + "true")
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    """The files of the repository, without what .gitignore names."""
+    ignored = {".git", *(line.strip("/") for line in (CHECKOUT / ".gitignore").read_text().split())}
+    for directory, below, names in os.walk(CHECKOUT):
+        below[:] = [name for name in below if name not in ignored]
+        yield from ((path, path.read_text(errors="replace")) for name in names if (path := Path(directory, name)).suffix != ".pyc")
+
+
+def imports(path: Path) -> set[str]:
+    """The full names of what a file imports, `from a import b` as `a.b`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: {ast.unparse(node)}"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def within(modules: set[str]) -> set[str]:
+    """The imported ones of module_utils, by their last name."""
+    prefix = f"{COLLECTION}.module_utils."
+    return {name.removeprefix(prefix).split(".")[0] for name in modules if name.startswith(prefix)}
+
+
+def names_in(path: Path) -> set[str]:
+    """Every name and attribute that the code of a file uses; its texts do not count."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    return {node.id for node in nodes if isinstance(node, ast.Name)} | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+
+
+def test_nothing_imports_a_module() -> None:
+    assert [path for path in PLUGINS if any(name.startswith(f"{COLLECTION}.modules") for name in imports(path))] == []
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_what_is_pure_imports_no_io_and_nothing_that_has_some(name: str) -> None:
+    imported = imports(CHECKOUT / "plugins" / "module_utils" / f"{name}.py")
+    assert {each.split(".")[0] for each in imported} & IO == set()
+    assert within(imported) <= set(PURE)
+    assert not any(each.startswith("ansible.") for each in imported)
+
+
+@pytest.mark.parametrize(("package", "home"), [("pyroute2", "_links.py"), ("netaddr", "_plan.py")])
+def test_a_foreign_package_is_imported_in_one_file(package: str, home: str) -> None:
+    statement = re.compile(rf'^\s*(import|from) {package}\b|import_module\("{package}', re.MULTILINE)
+    assert [path.name for path in PLUGINS if statement.search(path.read_text())] == [home]
+
+
+def test_modules_know_check_mode_and_their_end_in_one_file() -> None:
+    theirs = [path for path in PLUGINS if path.parent.name in ("modules", "module_utils")]
+    known = {"AnsibleModule", "check_mode", "exit_json", "fail_json"}
+    assert [path.name for path in theirs if names_in(path) & known] == ["_module.py"]
+
+
+def test_functions_have_at_most_thirty_lines() -> None:
+    functions = [
+        (f"{path.name}:{node.lineno} {node.name}", (node.end_lineno or 0) - node.lineno + 1)
+        for path in PLUGINS
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    assert [(name, lines) for name, lines in functions if lines > 30] == []
+
+
+def test_every_python_file_names_its_licence() -> None:
+    lacking = [path for path, text in texts() if path.suffix == ".py" and "# SPDX-License-Identifier: GPL-3.0-or-later\n" not in text[:400]]
+    assert lacking == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_defaults_of_a_role_are_those_of_its_argument_specs(role: str) -> None:
+    here = CHECKOUT / "roles" / role
+    defaults: dict[str, Any] = yaml.safe_load((here / "defaults" / "main.yml").read_text())
+    options = yaml.safe_load((here / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
+    assert set(defaults) == set(options)
+    for name, value in defaults.items():
+        if "default" in options[name]:
+            assert without_inventory(value) == options[name]["default"], name
+        else:
+            assert "{{" in str(value), f"{name}: {value!r} is missing in the argument specs"
+
+
+def without_inventory(value: Any) -> Any:
+    """What a default comes to where the inventory sets nothing."""
+    environment = NativeEnvironment(undefined=ChainableUndefined)
+    return environment.from_string(value).render() if "{{" in str(value) else value
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_has_a_test(module: str) -> None:
+    tests = [path.read_text() for path in CHECKOUT.glob("tests/*/*.py")]
+    assert any(re.search(rf"\b{module}\b", text) for text in tests)
+
+
+@pytest.mark.parametrize("word", MACHINES)
+def test_the_repository_does_not_mention(word: str) -> None:
+    assert [path for path, text in texts() if word in text and path != Path(__file__)] == []
+
+
+@pytest.mark.parametrize("word", SHORTCUTS)
+def test_the_code_does_without(word: str) -> None:
+    assert [path for path, text in texts() if word in text and path.suffix != ".md"] == []
