@@ -41,9 +41,9 @@ $(COLLECTIONS)/done: requirements-collections.txt $(VENV)/done
 
 # --- tests ------------------------------------------------------------------
 
-# Ends with one line: N passed, N failed.
+# Two files at a time, since each has nodes of its own. Ends with one line: N passed, N failed.
 test: setup
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 # The linters, the types, and the rules of the design.
 lint: setup

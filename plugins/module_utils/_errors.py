@@ -28,8 +28,10 @@ def refuse(who: str, what: str, value: object, why: str) -> Refused:
 
 @contextmanager
 def about(who: str) -> Iterator[None]:
-    """Put the host's name before what is refused inside, where that does not know it."""
+    """Put the host's name before what is refused or fails inside, where that does not know it."""
     try:
         yield
     except Refused as error:
         raise Refused(f"{who}: {error}") from error
+    except Failed as error:
+        raise Failed(f"{who}: {error}", error.done) from error

@@ -166,7 +166,8 @@ class KernelTarget:
         return [step for step in first if step in second]
 
     def apply(self, steps: Sequence[Change]) -> None:
-        self.kernel.apply(steps)
+        with about(self.node):
+            self.kernel.apply(steps)
 
     def facts(self) -> dict[str, Any]:
         return self.returned
@@ -203,7 +204,7 @@ def _refused(like: Change, answers: Sequence[tuple[int, OSError]]) -> dict[int, 
 def _failed(step: Change, error: OSError, done: Sequence[str]) -> Failed:
     words = str(error.strerror or error)
     hint = f": {HINTS[words]}" if words in HINTS else ""
-    return Failed(f"{step.command}: {words}{hint}", done)
+    return Failed(f"{step.command}: {words}{hint}.", done)
 
 
 def _index(device: str) -> int | None:

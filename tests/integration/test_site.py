@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -278,6 +280,28 @@ def test_a_node_after_reset_is_as_it_was_before_site(cluster: Cluster) -> None:
     assert reports(taken) == reports(predicted)
     assert changes_to(before, dumps(cluster)) == {}
     assert cluster.play("reset").succeeded().changed == []
+
+
+def test_one_node_that_cannot_carry_it_stops_all_and_a_dead_one_stops_nobody(cluster: Cluster) -> None:
+    before = dumps(cluster)
+    refused = cluster.play("site", podnet_mtu="{{ 9000 if inventory_hostname == 'node2' else 0 }}")
+    assert [each.host for each in refused.outcomes if each.failed] == ["node2"]
+    assert refused.changed == []
+    assert changes_to(before, dumps(cluster)) == {}
+
+    os.kill(cluster.lab.pids()["node3"], signal.SIGKILL)
+    try:
+        made = cluster.play("site")
+        assert {host: (stats["unreachable"], stats["failures"]) for host, stats in made.stats.items()} == {
+            "node1": (0, 0),
+            "node2": (0, 0),
+            "node3": (1, 0),
+        }
+        assert "172.20.2.0/24" in cluster.run("node1", "ip route"), "the dead node keeps its lease, and its peers their routes"
+        assert cluster.play("peers").changed == []
+    finally:
+        cluster.play("lab_up", lab_nodes=3).succeeded()
+    assert {each.host for each in cluster.site().changed} == {"node3"}
 
 
 def seen_source(cluster: Cluster, node: str, pod: str, at: str, address: str) -> str:
