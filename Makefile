@@ -61,6 +61,7 @@ demo: setup
 	@$(PLAYBOOK) playbooks/site.yml
 	@$(PLAYBOOK) playbooks/demo.yml
 	@cat build/demo.txt
+	@! grep --quiet "NO ANSWER" build/demo.txt
 	@echo "Look around: ansible all -m command -a 'ip -d route'. Take it away: make demo-down."
 
 demo-down: setup

@@ -76,8 +76,7 @@ def changes(desired: Iterable[Object], current: Iterable[Object], *, recreate: b
 
 
 def left_after(links: Iterable[Change], there: Sequence[Object]) -> list[Object]:
-    """What the kernel leaves of the entries when devices are changed so (KERNEL: a deleted device takes everything along, a set MAC
-    flushes the neighbours: neigh_changeaddr())."""
+    """What the kernel leaves of the entries: a deleted device takes all along, a set MAC flushes neighbours (neigh_changeaddr())."""
     left = list(there)
     for step in links:
         device = step.thing.device

@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change, changes
@@ -32,6 +30,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     StaticNeigh,
     VxlanDevice,
 )
+from ansible_collections.podnet.baremetal.plugins.module_utils._privilege import require_net_admin
 from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import (
     BLOCK,
     RouteSocket,
@@ -46,7 +45,6 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import
 
 # What the kernel says of a thing that is gone already; for a deletion that is success.
 GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}
-CAP_NET_ADMIN = 12  # linux/capability.h
 HINTS = {
     "Unknown device type": "this kernel has no VXLAN: load the module vxlan, or install the kernel package that has it "
     "(Ubuntu: linux-modules-extra)",
@@ -58,12 +56,8 @@ class Kernel:
 
     @classmethod
     def writable(cls, node: str) -> Kernel:
-        """The kernel, for who may change it: refuses at the start what would be refused in the middle. Reads CapEff, proc(5)."""
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        effective = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:"))
-        if not effective >> CAP_NET_ADMIN & 1:
-            user = f"user {os.geteuid()} without CAP_NET_ADMIN"
-            raise Refused(f"{node}: the module runs as {user}: run it as root, with become: true.")
+        """The kernel, for who may change it."""
+        require_net_admin(node)
         return cls()
 
     @cached_property
@@ -132,7 +126,8 @@ class Kernel:
         try:
             indices = {device: socket.if_nametoindex(device) for device in {step.thing.device for step in block}}
         except OSError:
-            return {0: OSError(errno.ENODEV, f"there is no device {block[0].thing.device} on this node")}
+            gone = OSError(errno.ENODEV, f"there is no device {block[0].thing.device} on this node")
+            return _refused(block[0], list(enumerate([gone] * len(block))))
         messages = [pack(_entry(step), indices[step.thing.device]) for step in block]
         return _refused(block[0], self.entries.send(messages))
 
@@ -158,7 +153,7 @@ class KernelTarget:
         return node_lock()
 
     def drift(self) -> list[Change]:
-        """What two looks agree on: a dump of the fdb can miss or repeat an entry while others change (KERNEL.md, Entries)."""
+        """What two looks agree on: while others change, a dump of the fdb can miss an entry or show one twice, and no flag says so."""
         first = self._look()
         if not first:
             return first

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Target, converge
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
 
-CAP_NET_ADMIN = 12  # linux/capability.h
 Parameters = dict[str, Any]
 
 
@@ -33,12 +31,3 @@ def run(argument_spec: dict[str, Any], target: Callable[[Parameters], Target[Any
 def node_name(parameters: Parameters) -> str:
     """The name by which messages call this node: what the caller says, else its host name."""
     return parameters.get("node") or os.uname().nodename
-
-
-def require_net_admin(node: str) -> None:
-    """Refuse at the start what the kernel would refuse in the middle. Reads CapEff, proc(5)."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    effective = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:"))
-    if not effective >> CAP_NET_ADMIN & 1:
-        user = f"user {os.geteuid()} without CAP_NET_ADMIN"
-        raise Refused(f"{node}: the module runs as {user}: run it as root, with become: true.")

@@ -39,7 +39,7 @@ class VxlanDevice:
     features: tuple[str, ...] = ()
 
     rank: ClassVar[int] = 0
-    # KERNEL: vxlan_changelink() refuses these; a local of another family too (see `fixed`).
+    # vxlan_changelink() takes these, in this order: the MTU after the interface that bounds it. See `fixed` for the others.
     in_place: ClassVar[tuple[str, ...]] = (
         "interface",
         "local",

@@ -328,15 +328,16 @@ def _words(flannel: Lines, ours: Lines) -> Iterator[Difference]:
 
 @pytest.mark.parametrize("recording", COMPARED)
 def test_what_differs_from_flannel_is_listed_and_nothing_else_does(case: Kubeasz, recording: str) -> None:
-    iproute2 = case.run(NODE, "ip -V")
-    if recording in BY_VERSION and not (platform.release().startswith("6.18.") and "iproute2-6.1." in iproute2):
-        pytest.skip(f"recorded on Linux 6.18 with iproute2 6.1.0; this is Linux {platform.release()} with {iproute2.strip()}")
+    as_recorded = platform.release().startswith("6.18.") and "iproute2-6.1." in case.run(NODE, "ip -V")
     commands, lines = COMPARED[recording]
     flannel = lines(named((RECORDED / recording).read_text(), FLANNELS_NAMES))
     ours = lines(named("".join(case.run(NODE, command) for command in commands), our_names(case)))
     assert flannel or ours
     listed = {(each["after"], each["flannel"], each["ours"]) for each in DIFFERENCES if recording in each["recordings"]}
-    assert differences(flannel, ours) == listed
+    found = set(differences(flannel, ours))
+    if recording in BY_VERSION and not as_recorded:  # other versions print more words, and must still print all of these
+        found, listed = ({each for each in some if each[1]} for some in (found, listed))
+    assert found == listed
 
 
 def test_every_listed_difference_is_in_something_that_is_compared_and_has_its_reason() -> None:
