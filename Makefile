@@ -62,7 +62,7 @@ demo: setup
 	@$(PLAYBOOK) playbooks/demo.yml
 	@cat build/demo.txt
 	@! grep --quiet "NO ANSWER" build/demo.txt
-	@echo "Look around: ansible all -m command -a 'ip -d route'. Take it away: make demo-down."
+	@echo "Look around: build/venv/bin/ansible all -m ansible.builtin.command -a 'ip -d route'. Take it away: make demo-down."
 
 demo-down: setup
 	@$(PLAYBOOK) playbooks/lab_down.yml
