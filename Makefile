@@ -2,11 +2,11 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := build/venv
-BIN := $(CURDIR)/$(VENV)/bin
+BIN := $(VENV)/bin
 COLLECTIONS := build/collections/ansible_collections
 DEBIAN_PACKAGES := containernetworking-plugins iproute2 iputils-ping kmod nftables procps python3-venv util-linux
 
-export PATH := $(BIN):/usr/sbin:/sbin:$(PATH)
+export PATH := $(CURDIR)/$(BIN):/usr/sbin:/sbin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export MYPYPATH := build/collections
 
