@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,17 +16,18 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+# Not below the checkout: molecule does not quote it, and a checkout's path may have spaces.
+PLACE = f"/run/podnet-molecule-{hashlib.sha256(bytes(CHECKOUT)).hexdigest()[:8]}"
 SCENARIOS = sorted(path.parent.name for path in CHECKOUT.glob("molecule/*/molecule.yml"))
 
 
 def environment(scenario: str) -> dict[str, str]:
     """Without what the caller has set for Ansible, and with a place for the scenario's state that no other checkout has."""
     system = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_", "PODNET_"))}
-    place = hashlib.sha256(bytes(CHECKOUT)).hexdigest()[:8]
     return {
         **system,
         "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/sbin:{os.environ['PATH']}",
-        "MOLECULE_EPHEMERAL_DIRECTORY": f"/run/podnet-molecule-{place}/{scenario}",
+        "MOLECULE_EPHEMERAL_DIRECTORY": f"{PLACE}/{scenario}",
         "NO_COLOR": "1",
     }
 
@@ -46,3 +48,4 @@ def test_the_scenario_passes(scenario: str) -> None:
             check=False,
         )
     assert done.returncode == 0, done.stdout
+    shutil.rmtree(PLACE)
