@@ -64,7 +64,8 @@ class CniNode:
         directory = self.path("/run/plugins")
         directory.mkdir(exist_ok=True)
         file = directory / name
-        file.write_text(f"#!{sys.executable}\n{program}")
+        # The interpreter's real path: that of a virtual environment has the checkout's spaces, which a first line cannot have.
+        file.write_text(f"#!{os.path.realpath(sys.executable)}\n{program}")
         file.chmod(0o755)
 
 

@@ -487,7 +487,7 @@ def test_ansible_itself_runs_both_modules_and_check_mode_tells_the_truth(node: C
         "-c",
         "local",
     ]
-    run += ["-e", f"ansible_python_interpreter={sys.executable}", "--diff"]
+    run += ["-e", json.dumps({"ansible_python_interpreter": sys.executable}), "--diff"]
     for module, options in (("cni_conflist", bridge), ("cni_pod", "name=pod1")):
         for state, rounds in (("present", 4), ("absent", 4 if module == "cni_pod" else 0)):
             arguments = ["-m", f"podnet.baremetal.{module}", "-a", f"{options} plugin_directory={PLUGINS} state={state}"]
