@@ -29,8 +29,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     counted = config.stash.get(COUNTED, None)
     if counted is None:
         return
-    passed = counted.get("passed", 0) + counted.get("xfailed", 0)
-    failed = sum(counted.get(outcome, 0) for outcome in ("failed", "error", "xpassed"))
+    passed = counted.get("passed", 0)
+    failed = sum(counted.get(outcome, 0) for outcome in ("failed", "error", "xfailed", "xpassed"))
     skipped = f", {counted['skipped']} skipped" if counted.get("skipped") else ""
     sys.stdout.write(f"{passed} passed, {failed} failed{skipped}\n")
     sys.stdout.flush()

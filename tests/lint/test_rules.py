@@ -25,7 +25,8 @@ MODULES = sorted(path.stem for path in CHECKOUT.glob("plugins/modules/[!_]*.py")
 PURE = ("_changes", "_conflist", "_errors", "_inputs", "_objects", "_overlay", "_plan")
 IO = {"asyncio", "ctypes", "fcntl", "glob", "importlib", "io", "multiprocessing", "os", "pathlib", "select", "shutil", "signal", "socket"}
 IO |= {"subprocess", "sys", "tempfile", "threading", "time", "urllib"}
-MACHINES = ("/work" + "/", "/.pyenv/")
+# Where this checkout lies, where interpreters of one's own lie, and the address of a package registry.
+MACHINES = (re.escape(f"{CHECKOUT}/"), r"/\.pyenv/", r"https?://(deb|index|pypi|registry|security)\.")
 SHORTCUTS = ("# no" + "qa", "# type: " + "ignore", "shell=" + "True", "builtin" + ".shell:", "ignore_errors: " + "true")
 
 
@@ -125,9 +126,9 @@ def test_every_module_has_a_test(module: str) -> None:
     assert any(re.search(rf"\b{module}\b", text) for text in tests)
 
 
-@pytest.mark.parametrize("word", MACHINES)
-def test_the_repository_does_not_mention(word: str) -> None:
-    assert [path for path, text in texts() if word in text and path != Path(__file__)] == []
+@pytest.mark.parametrize("pattern", MACHINES)
+def test_the_repository_does_not_mention(pattern: str) -> None:
+    assert [path for path, text in texts() if re.search(pattern, text)] == []
 
 
 @pytest.mark.parametrize("word", SHORTCUTS)
