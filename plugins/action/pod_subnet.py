@@ -5,18 +5,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import converge
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._files import write_atomically
 from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import ARGUMENT_SPEC, REQUIRED_IF, LedgerFile, target, text
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._plans import copy_of_the_run
 
 GROUPS = ("kube_control_plane", "kube_master", "kube_node")
 VARIABLES = {
@@ -49,8 +49,8 @@ class ActionModule(ActionBase):
         ledger = target(parameters)
         check = self._task.check_mode
         outcome = converge(ledger, check=check)
-        result = outcome.result()
-        return {**result, "ledger": _planned_copy(ledger)} if check and outcome.changes else result
+        result = outcome.result(diff=True)
+        return {**result, "ledger": _leave_copy(ledger, planned=check and bool(outcome.changes))}
 
 
 def _hosts(variables: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -80,10 +80,12 @@ def _first(name: str, of_host: Mapping[str, Any], variables: tuple[str, ...]) ->
     return None
 
 
-def _planned_copy(ledger: LedgerFile) -> str:
-    """Where later tasks of a --check run read what would be: in a directory that ansible removes at its end."""
-    name = hashlib.sha256(ledger.name.encode()).hexdigest()[:16]
-    path = os.path.join(vars(constants)["DEFAULT_LOCAL_TMP"], f"podnet-ledger-{name}.json")
-    if ledger.planned is not None:
-        write_atomically(path, text(ledger.planned), 0o600)
-    return path
+def _leave_copy(ledger: LedgerFile, *, planned: bool) -> str:
+    """Where later tasks of this run read the ledger: beside the inventory or, under --check, a copy of what it would be."""
+    copy = copy_of_the_run(ledger.name)
+    if planned and ledger.planned is not None:
+        write_atomically(copy, text(ledger.planned), 0o600)
+        return copy
+    with suppress(FileNotFoundError):
+        os.unlink(copy)
+    return ledger.name

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
+    IN_PLACE,
     Key,
+    Nexthop,
     Object,
     OtherLink,
     PodRoute,
     StaticNeigh,
     VxlanDevice,
+    place_of,
 )
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """One step: an object made, put in the place of an old one, or deleted; or one field of a device set in place."""
 
     new: Object | None = None
@@ -58,21 +60,23 @@ class Change:
 def changes(desired: Iterable[Object], current: Iterable[Object], *, recreate: bool = False) -> list[Change]:
     """List the steps, in an order that never breaks what works.
 
-    Devices first, then new and changed entries by rank (address, neighbour, fdb, route: the kernel would resolve a route's
+    Devices first, then new and changed entries in their order (address, neighbour, fdb, nexthop, route: the kernel would resolve a route's
     gateway by itself if the neighbour came later), then what goes, in reverse. A changed entry is one step in place. Nothing
     that is not ours is deleted. Raises Refused where a wanted key is taken by something that is not ours, or where only a new
     device would do and `recreate` is not set.
     """
-    wanted = sorted(desired, key=_rank)
+    wanted = sorted(desired, key=place_of)
     there = list(current)
     links = [step for thing in wanted if isinstance(thing, VxlanDevice) for step in _link(thing, there, recreate=recreate)]
-    left = _by_key(left_after(links, there))
     entries = [thing for thing in wanted if not isinstance(thing, VxlanDevice)]
+    left = _by_key(left_after(links, there))
+    if not left:
+        return [*links, *map(Change, entries)]
     made = [step for thing in entries for step in _entry(thing, left[thing.key])]
     gone = [step for thing in entries for step in _surplus(thing, left[thing.key])]
     keys = {thing.key for thing in wanted}
     gone += [_removal(thing) for key, things in left.items() if key not in keys for thing in things if _removable(thing)]
-    return [*links, *made, *sorted(gone, key=lambda step: (-step.thing.rank, step.command))]
+    return [*links, *made, *sorted(gone, key=lambda step: (-place_of(step.thing), step.command))]
 
 
 def left_after(links: Iterable[Change], there: Sequence[Object]) -> list[Object]:
@@ -96,7 +100,7 @@ def _link(wanted: VxlanDevice, there: Iterable[Object], *, recreate: bool) -> li
     if not isinstance(current, VxlanDevice):
         raise _foreign_link(current)
     if current.fixed == wanted.fixed:
-        differing = [field for field in wanted.in_place if getattr(current, field) != getattr(wanted, field)]
+        differing = [field for field in IN_PLACE if getattr(current, field) != getattr(wanted, field)]
         return [Change(new=wanted, old=current, field=field) for field in differing]
     if not recreate:
         raise Refused(_needs_recreate(wanted, current))
@@ -126,6 +130,11 @@ def _entry(wanted: Object, there: Sequence[Object]) -> Iterator[Change]:
             f"{old.subnet} is already routed on this node by a route that is not ours ({old.present}): "
             "remove that route or give the peer another pod subnet; it was left alone."
         )
+    if isinstance(old, Nexthop) and not old.owned:
+        raise Refused(
+            f"the nexthop {old.number} is not ours ({old.present}): remove it, or do without nexthops with nexthops: never "
+            "(podnet_nexthops); it was left alone."
+        )
     yield Change(new=wanted, old=old)
 
 
@@ -150,7 +159,3 @@ def _by_key(things: Iterable[Object]) -> Mapping[Key, list[Object]]:
     for thing in things:
         groups[thing.key].append(thing)
     return groups
-
-
-def _rank(thing: Object) -> int:
-    return thing.rank

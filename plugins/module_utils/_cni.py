@@ -34,7 +34,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._conflist import 
 )
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._files import Step, TextFile, file_mode, make_directories, take
-from ansible_collections.podnet.baremetal.plugins.module_utils._lock import node_lock
+from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock
 
 T = TypeVar("T")
 Result = dict[str, Any]

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
 
 
 class Change(Protocol):
@@ -48,26 +47,24 @@ class Target(Protocol[C]):
         """What the caller gets back beside the changes."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a run did, or under check mode would do."""
 
     name: str
     changes: Sequence[Change]
     facts: dict[str, Any]
 
-    def result(self) -> dict[str, Any]:
-        """As Ansible wants it: changed, commands, diff, and the target's own facts."""
+    def result(self, *, diff: bool) -> dict[str, Any]:
+        """As Ansible wants it: changed, commands, where asked for the diff, and the target's own facts."""
+        commands = [change.command for change in self.changes]
+        return {"changed": bool(self.changes), "commands": commands, **({"diff": self._diff()} if diff else {}), **self.facts}
+
+    def _diff(self) -> dict[str, str]:
         return {
-            "changed": bool(self.changes),
-            "commands": [change.command for change in self.changes],
-            "diff": {
-                "before_header": self.name,
-                "after_header": self.name,
-                "before": _lines(change.before for change in self.changes),
-                "after": _lines(change.after for change in self.changes),
-            },
-            **self.facts,
+            "before_header": self.name,
+            "after_header": self.name,
+            "before": _lines(change.before for change in self.changes),
+            "after": _lines(change.after for change in self.changes),
         }
 
 
@@ -81,6 +78,16 @@ def converge(target: Target[C], *, check: bool) -> Outcome:
             target.apply(changes)
             _verify(target, changes)
         return Outcome(target.name, changes, target.facts())
+
+
+def answer(target: Callable[[], Target[C]], *, check: bool, diff: bool) -> dict[str, Any]:
+    """The result of a task, whoever runs it: what was done, or the sentence that says why not and what was done until then."""
+    try:
+        return converge(target(), check=check).result(diff=diff)
+    except Refused as error:
+        return {"failed": True, "changed": False, "msg": str(error), "commands": []}
+    except Failed as error:
+        return {"failed": True, "changed": bool(error.done), "msg": str(error), "commands": list(error.done)}
 
 
 def _verify(target: Target[C], changes: Sequence[C]) -> None:

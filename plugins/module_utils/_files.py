@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
-from ansible_collections.podnet.baremetal.plugins.module_utils._lock import node_lock
+from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock
 
 # A temporary file is called `.<name>.podnet-<random>`. It must not end as the file does: container runtimes load every
 # *.conf, *.conflist and *.json of their directory (libcni, ConfFiles), a half-written one too.
@@ -39,14 +39,16 @@ class Step:
 class TextFile:
     """The file at `path` holds exactly `text`, with this mode, and is ours; or is not there, when `text` is None.
 
+    With `once` it is whatever it is, if only it is there.
     Directories that are missing are made with mode 0755, the one that holds the file with `directory_mode`.
     """
 
-    def __init__(self, path: str, text: str | None, mode: int, directory_mode: int = 0o755) -> None:
+    def __init__(self, path: str, text: str | None, mode: int, directory_mode: int = 0o755, *, once: bool = False) -> None:
         self.name = path
         self.text = text
         self.mode = mode
         self.directory_mode = directory_mode
+        self.once = once
 
     def lock(self) -> AbstractContextManager[None]:
         return node_lock()
@@ -65,7 +67,7 @@ class TextFile:
     def _arrival(self, text: str) -> list[Step]:
         old, new = _look(self.name), _Content(text.encode(), self.mode, os.geteuid(), os.getegid())
         steps = [*self._directories(), *_leftover_steps(self.name)]
-        if old != new:
+        if old is None or (old != new and not self.once):
             command = f"install -m {self.mode:04o} /dev/stdin {self.name}"
             before, after = _before_and_after(old, new)
             steps.append(Step(command, before, after, partial(write_atomically, self.name, text, self.mode)))
@@ -122,7 +124,11 @@ def files_target(node: str, options: dict[str, Any]) -> TextFiles:
         if options["state"] == "present" and file["content"] is None:
             raise refuse(node, "content", "missing", f"{path} needs the text that it is to hold")
     present = options["state"] == "present"
-    return TextFiles([TextFile(f["path"], f["content"] if present else None, file_mode(f["mode"], node)) for f in options["files"]])
+    return TextFiles([_text_file(node, file, present=present) for file in options["files"]])
+
+
+def _text_file(node: str, file: dict[str, Any], *, present: bool) -> TextFile:
+    return TextFile(file["path"], file["content"] if present else None, file_mode(file["mode"], node), once=file["once"])
 
 
 def write_atomically(path: str, text: str, mode: int) -> None:

@@ -5,50 +5,25 @@
 
 from __future__ import annotations
 
-import errno
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change, changes
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, about
-from ansible_collections.podnet.baremetal.plugins.module_utils._links import KIND, Links, read_sysctl, write_sysctl
-from ansible_collections.podnet.baremetal.plugins.module_utils._lock import node_lock
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import about
+from ansible_collections.podnet.baremetal.plugins.module_utils._links import Links, read_sysctl, write_sysctl
+from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock, require_net_admin
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
-    EVERY_RANK,
+    ENTRIES,
+    EVERY_KIND,
     Address,
     DeviceSysctl,
-    Entry,
-    FdbEntry,
     Object,
-    PodRoute,
     Scope,
-    StaticNeigh,
     VxlanDevice,
 )
-from ansible_collections.podnet.baremetal.plugins.module_utils._privilege import require_net_admin
-from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import (
-    BLOCK,
-    RouteSocket,
-    Vtep,
-    message_to_delete,
-    message_to_make,
-    read_fdb,
-    read_neighbours,
-    read_routes,
-    read_vtep,
-)
-
-# What the kernel says of a thing that is gone already; for a deletion that is success.
-GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}
-HINTS = {
-    "Unknown device type": "this kernel has no VXLAN: load the module vxlan, or install the kernel package that has it "
-    "(Ubuntu: linux-modules-extra)",
-}
+from ansible_collections.podnet.baremetal.plugins.module_utils._tables import Refusals, Tables, carry_out, index_of, refused
 
 
 class Kernel:
@@ -65,75 +40,43 @@ class Kernel:
         return Links()
 
     @cached_property
-    def entries(self) -> RouteSocket:
-        return RouteSocket()
-
-    def vtep(self, device: str) -> Vtep | None:
-        """What the device says of itself, None where there is none. Refuses a device of another kind."""
-        index = _index(device)
-        vtep = read_vtep(self.entries, index) if index else None
-        if vtep and vtep.kind != KIND:
-            raise Refused(f"{device} is a link of kind {vtep.kind or 'device'}, not vxlan: name the VXLAN device; it was left alone.")
-        return vtep
+    def tables(self) -> Tables:
+        return Tables()
 
     def read(self, scope: Scope) -> list[Object]:
         """What is there of the scope. A device that is not there has nothing."""
         return [thing for thing in self._read(scope) if scope.covers(thing)]
 
     def apply(self, steps: Sequence[Change]) -> None:
-        """Make the changes in their order, entries of one kind packed together. Raises Failed at the first that is refused."""
-        done: list[str] = []
-        for (kind, _delete), group in groupby(steps, key=lambda step: (type(step.thing), step.new is None)):
-            together = list(group)
-            batch = issubclass(kind, (StaticNeigh, FdbEntry, PodRoute))
-            for block in _blocks(together, BLOCK if batch else 1):
-                refused = self._entries(block) if batch else self._link(block[0])
-                done += [step.command for i, step in enumerate(block) if i not in refused]
-                for position, error in refused.items():
-                    raise _failed(block[position], error, done)
+        """Make the changes in their order. Raises Failed at the first that is refused."""
+        carry_out(steps, self._send)
 
     def _read(self, scope: Scope) -> Iterator[Object]:
-        device, ranks = scope.device, scope.ranks
-        index = _index(device)
-        if VxlanDevice.rank in ranks:
+        device = scope.device
+        if VxlanDevice in scope.kinds:
             yield from filter(None, [self.links.read(device)])
         else:
-            self.vtep(device)
+            self.tables.vtep(device)
         yield from filter(None, (read_sysctl(device, str(key[1])) for key in scope.keys if key[0] == "sysctl"))
-        if index and Address.rank in ranks:
+        if Address in scope.kinds and index_of(device):
             yield from self.links.addresses(device)
-        if index and StaticNeigh.rank in ranks:
-            yield from read_neighbours(self.entries, device, index)
-        if index and FdbEntry.rank in ranks:
-            yield from read_fdb(self.entries, device, index)
-        if PodRoute.rank in ranks:
-            yield from read_routes(self.entries)
+        yield from self.tables.read(scope)
 
-    def _link(self, step: Change) -> dict[int, OSError]:
-        thing = step.thing
+    def _send(self, block: Sequence[Change]) -> Refusals:
+        step, thing = block[0], block[0].thing
+        if isinstance(thing, ENTRIES):
+            return self.tables.send(block)
         try:
             if isinstance(thing, DeviceSysctl):
                 write_sysctl(thing)
             elif isinstance(thing, (VxlanDevice, Address)):
                 self.links.apply(thing, step.field, delete=step.new is None)
         except OSError as error:
-            return _refused(step, [(0, error)])
+            return refused(step, [(0, error)])
         return {}
 
-    def _entries(self, block: Sequence[Change]) -> dict[int, OSError]:
-        delete = block[0].new is None
-        pack = message_to_delete if delete else message_to_make
-        try:
-            indices = {device: socket.if_nametoindex(device) for device in {step.thing.device for step in block}}
-        except OSError:
-            gone = OSError(errno.ENODEV, f"there is no device {block[0].thing.device} on this node")
-            return _refused(block[0], list(enumerate([gone] * len(block))))
-        messages = [pack(_entry(step), indices[step.thing.device]) for step in block]
-        return _refused(block[0], self.entries.send(messages))
 
-
-@dataclass(frozen=True)
-class KernelTarget:
+class KernelTarget(NamedTuple):
     """What is wanted of the kernel, within a scope. `keep`: entries of ours outlive whatever their device must go through.
 
     `predecessor` is a device by another name whose place ours takes, with its entries.
@@ -143,11 +86,11 @@ class KernelTarget:
     name: str
     scope: Scope
     desired: tuple[Object, ...]
+    kernel: Kernel
     recreate: bool = False
     keep: bool = False
     predecessor: str = ""
-    returned: dict[str, Any] = field(default_factory=dict)
-    kernel: Kernel = field(default_factory=Kernel)
+    returned: dict[str, Any] | None = None
 
     def lock(self) -> AbstractContextManager[None]:
         return node_lock()
@@ -165,45 +108,16 @@ class KernelTarget:
             self.kernel.apply(steps)
 
     def facts(self) -> dict[str, Any]:
-        return self.returned
+        return self.returned or {}
 
     def _look(self) -> list[Change]:
         with about(self.node):
             current = self.kernel.read(self.scope)
             if self.predecessor:
-                current += self.kernel.read(Scope(self.predecessor, frozenset({("link", self.predecessor)}), EVERY_RANK, EVERY_RANK))
+                current += self.kernel.read(Scope(self.predecessor, frozenset({("link", self.predecessor)}), EVERY_KIND, EVERY_KIND))
             return changes([*self.desired, *self._kept(current)], current, recreate=self.recreate)
 
     def _kept(self, current: Sequence[Object]) -> list[Object]:
-        entries = (thing for thing in current if thing.owned and isinstance(thing, (StaticNeigh, FdbEntry, PodRoute)))
-        moved = (replace(entry, device=self.scope.device) for entry in entries)
+        entries = (thing for thing in current if thing.owned and isinstance(thing, ENTRIES))
+        moved = (entry._replace(device=self.scope.device) for entry in entries)
         return sorted(moved, key=lambda entry: entry.present) if self.keep else []
-
-
-def _blocks(steps: Sequence[Change], size: int) -> Iterator[Sequence[Change]]:
-    for start in range(0, len(steps), size):
-        yield steps[start : start + size]
-
-
-def _entry(step: Change) -> Entry:
-    if not isinstance(step.thing, (StaticNeigh, FdbEntry, PodRoute)):
-        raise TypeError(step.command)
-    return step.thing
-
-
-def _refused(like: Change, answers: Sequence[tuple[int, OSError]]) -> dict[int, OSError]:
-    """The errors that count, by their position."""
-    return {position: error for position, error in answers if like.new is not None or error.errno not in GONE}
-
-
-def _failed(step: Change, error: OSError, done: Sequence[str]) -> Failed:
-    words = str(error.strerror or error)
-    hint = f": {HINTS[words]}" if words in HINTS else ""
-    return Failed(f"{step.command}: {words}{hint}.", done)
-
-
-def _index(device: str) -> int | None:
-    try:
-        return socket.if_nametoindex(device)
-    except OSError:
-        return None

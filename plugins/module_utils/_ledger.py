@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,6 +31,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "service_cidr": {"type": "raw"},
     "node_prefix": {"type": "raw"},
     "reserved": {"type": "raw"},
+    "brief": {"type": "bool", "default": False},
     "hosts": {
         "type": "list",
         "elements": "dict",
@@ -58,21 +59,15 @@ class LineChange:
 class LedgerFile:
     """The file at `path` says what `change` makes of what it says now; None is a file that does not exist."""
 
-    def __init__(self, path: str, change: Callable[[Ledger | None], Ledger | None]) -> None:
+    def __init__(self, path: str, change: Callable[[Ledger | None], Ledger | None], *, brief: bool = False) -> None:
         self.name = path
+        self._brief = brief
         self._change = change
         # What the first look led to: after writing it, a second look would call every lease `kept`.
         self.planned: Ledger | None = None
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """flock(2) on the directory: no lock file to leave behind, in git least of all, and it dies with its process."""
-        directory = _open_directory(self.name)
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(directory)
+    def lock(self) -> AbstractContextManager[None]:
+        return directory_lock(self.name)
 
     def drift(self) -> list[LineChange]:
         current = read(self.name)
@@ -86,7 +81,18 @@ class LedgerFile:
             write_atomically(self.name, text(self.planned), MODE)
 
     def facts(self) -> dict[str, Any]:
-        return {"ledger": self.name, **facts(self.planned)}
+        return {"ledger": self.name, **facts(self.planned, brief=self._brief)}
+
+
+@contextmanager
+def directory_lock(path: str) -> Iterator[None]:
+    """flock(2) on the directory of a file: no lock file to leave behind, in git least of all, and it dies with its process."""
+    directory = _open_directory(path)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def target(parameters: Mapping[str, Any]) -> LedgerFile:
@@ -95,7 +101,7 @@ def target(parameters: Mapping[str, Any]) -> LedgerFile:
         return LedgerFile(parameters["ledger"], partial(_released, name=parameters["name"]))
     network = Network.of(*(parameters[option] for option in ("cluster_cidr", "service_cidr", "node_prefix", "reserved")))
     hosts = [Host.of(**host) for host in sorted(parameters["hosts"], key=lambda host: str(host["name"]))]
-    return LedgerFile(parameters["ledger"], partial(_plan.plan, network=network, hosts=hosts))
+    return LedgerFile(parameters["ledger"], partial(_plan.plan, network=network, hosts=hosts), brief=parameters["brief"])
 
 
 def _released(ledger: Ledger | None, name: str) -> Ledger | None:
@@ -229,23 +235,22 @@ def _command(old: Lease | None, new: Lease | None) -> str:
 # --- what a task gets back ------------------------------------------------------------------------------------------------
 
 
-def facts(ledger: Ledger | None) -> dict[str, Any]:
-    """The ledger with everything that follows from it."""
+def facts(ledger: Ledger | None, *, brief: bool = False) -> dict[str, Any]:
+    """The ledger, and unless `brief` everything that follows from it."""
     if ledger is None:
         return {"generation": 0, "network": {}, "capacity": {}, "leases": {}}
-    return {
-        "generation": ledger.generation,
-        "network": _plan.document_of(ledger)["network"],
-        "capacity": _plan.capacity(ledger),
-        "leases": {lease.name: _lease_facts(lease) for lease in ledger.leases},
-    }
+    common = {"generation": ledger.generation, "network": _plan.document_of(ledger)["network"]}
+    if brief:
+        return common
+    leases = {lease.name: {**lease_facts(lease), "why": lease.why} for lease in ledger.leases}
+    return {**common, "capacity": _plan.capacity(ledger), "leases": leases}
 
 
-def _lease_facts(lease: Lease) -> dict[str, Any]:
+def lease_facts(lease: Lease) -> dict[str, Any]:
+    """A lease with what follows from its subnets."""
     return {
         **_plan.node_of(lease),
         "mac": lease.vtep_mac,
         "gateways": [_plan.pod_gateway(subnet) for subnet in lease.subnets],
         "vtep_addresses": [_plan.vtep_address(subnet) for subnet in lease.subnets],
-        "why": lease.why,
     }

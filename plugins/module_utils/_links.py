@@ -15,13 +15,13 @@ from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
+    VXLAN,
     Address,
     DeviceSysctl,
     OtherLink,
     VxlanDevice,
 )
 
-KIND = "vxlan"
 DF = ("unset", "set", "inherit")  # linux/if_link.h: VXLAN_DF_*
 RT_SCOPE_LINK = 253  # the kernel's own fe80:: address has this scope
 IFF_UP = 1
@@ -58,7 +58,7 @@ class Links:
             return None
         info = message.get_attr("IFLA_LINKINFO")
         kind = info.get_attr("IFLA_INFO_KIND") if info else None
-        if kind != KIND:
+        if kind != VXLAN:
             return OtherLink(name, kind or "device")
         return self._vxlan(name, message, info.get_attr("IFLA_INFO_DATA"))
 
@@ -93,7 +93,7 @@ class Links:
         self._route.link(
             "add",
             ifname=thing.name,
-            kind=KIND,
+            kind=VXLAN,
             address=thing.mac,
             mtu=thing.mtu,
             txqlen=thing.txqueuelen,
@@ -119,7 +119,7 @@ class Links:
             word = {"mac": "address", "mtu": "mtu", "txqueuelen": "txqlen"}[field]
             self._route.link("set", index=index, **{word: value})
         else:
-            self._route.link("set", index=index, kind=KIND, **self._option(device, field))
+            self._route.link("set", index=index, kind=VXLAN, **self._option(device, field))
 
     def _delete(self, thing: VxlanDevice) -> None:
         self._route.link("del", index=socket.if_nametoindex(thing.name))

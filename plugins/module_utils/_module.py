@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Target, converge
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
+from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Target, answer
 
 Parameters = dict[str, Any]
 
@@ -19,15 +17,7 @@ Parameters = dict[str, Any]
 def run(argument_spec: dict[str, Any], target: Callable[[Parameters], Target[Any]], **rules: Any) -> None:
     """Run a module: its parameters say what the target is, the engine does the rest. `rules` are AnsibleModule's own."""
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **rules)
-    try:
-        outcome = converge(target(module.params), check=module.check_mode)
-    except Refused as error:
-        module.fail_json(msg=str(error), commands=[])
-    except Failed as error:
-        module.fail_json(msg=str(error), commands=list(error.done), changed=bool(error.done))
-    module.exit_json(**outcome.result())
-
-
-def node_name(parameters: Parameters) -> str:
-    """The name by which messages call this node: what the caller says, else its host name."""
-    return parameters.get("node") or os.uname().nodename
+    result = answer(lambda: target(module.params), check=module.check_mode, diff=module._diff)
+    if result.get("failed"):
+        module.fail_json(**result)
+    module.exit_json(**result)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
-from ansible_collections.podnet.baremetal.plugins.module_utils._lock import node_lock
+from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock
 
 CLONE_NEWNET = 0x40000000  # sched.h
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")

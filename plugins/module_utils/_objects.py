@@ -1,13 +1,16 @@
 # Copyright (c) 2026 podnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kernel objects that make an overlay, as frozen values with their iproute2 text. No I/O."""
+"""The kernel objects that make an overlay, as frozen values with their iproute2 text. No I/O.
+
+Named tuples and not dataclasses: a node may make tens of thousands of them in a run, and importing dataclasses costs it more than
+programming a hundred peers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
-from typing import ClassVar, Union
+from typing import NamedTuple, Union
 
 # Routes of ours carry this protocol number; the flannel role names it `podnet` in rt_protos.d.
 PODNET_PROTOCOL = 86
@@ -17,8 +20,12 @@ ZERO_MAC = "00:00:00:00:00:00"
 Key = tuple[Hashable, ...]
 
 
-@dataclass(frozen=True)
-class VxlanDevice:
+VXLAN = "vxlan"  # the kind of link
+# vxlan_changelink() takes these, in this order: the MTU after the interface that bounds it. See `VxlanDevice.fixed` for the others.
+IN_PLACE = ("interface", "local", "learning", "ttl", "tos", "df", "ageing", "remote", "mac", "mtu", "txqueuelen", "up")
+
+
+class VxlanDevice(NamedTuple):
     """A VXLAN link. `features` lists, in iproute2's words, options that only a new device can lose or gain; ours has none."""
 
     name: str
@@ -37,23 +44,6 @@ class VxlanDevice:
     txqueuelen: int = 0
     up: bool = True
     features: tuple[str, ...] = ()
-
-    rank: ClassVar[int] = 0
-    # vxlan_changelink() takes these, in this order: the MTU after the interface that bounds it. See `fixed` for the others.
-    in_place: ClassVar[tuple[str, ...]] = (
-        "interface",
-        "local",
-        "learning",
-        "ttl",
-        "tos",
-        "df",
-        "ageing",
-        "remote",
-        "mac",
-        "mtu",
-        "txqueuelen",
-        "up",
-    )
 
     @property
     def key(self) -> Key:
@@ -101,14 +91,11 @@ class VxlanDevice:
         return f"ip link set dev {self.name} type vxlan {word} {value or unspecified(self.local) if field == 'remote' else value}"
 
 
-@dataclass(frozen=True)
-class OtherLink:
+class OtherLink(NamedTuple):
     """A link by a wanted name that is not a VXLAN device; somebody else's."""
 
     name: str
     kind: str
-
-    rank: ClassVar[int] = 0
 
     @property
     def key(self) -> Key:
@@ -131,15 +118,12 @@ class OtherLink:
         return f"ip link del {self.name}"
 
 
-@dataclass(frozen=True)
-class DeviceSysctl:
+class DeviceSysctl(NamedTuple):
     """A sysctl of one device. `name` in sysctl's own words: net.ipv6.conf.flannel/1.accept_ra."""
 
     device: str
     name: str
     value: str
-
-    rank: ClassVar[int] = 1
 
     @property
     def key(self) -> Key:
@@ -158,14 +142,11 @@ class DeviceSysctl:
         return self.present
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """An address of a device with its prefix length: 172.20.1.0/32."""
 
     device: str
     address: str
-
-    rank: ClassVar[int] = 2
 
     @property
     def key(self) -> Key:
@@ -184,16 +165,13 @@ class Address:
         return f"ip addr del {self.address} dev {self.device}"
 
 
-@dataclass(frozen=True)
-class StaticNeigh:
+class StaticNeigh(NamedTuple):
     """Which MAC a VTEP address has. Permanent ones on our device are ours; the kernel's own are not."""
 
     device: str
     address: str
     mac: str
     permanent: bool = True
-
-    rank: ClassVar[int] = 3
 
     @property
     def key(self) -> Key:
@@ -213,8 +191,7 @@ class StaticNeigh:
         return f"ip neigh del {self.address} dev {self.device}"
 
 
-@dataclass(frozen=True)
-class FdbEntry:
+class FdbEntry(NamedTuple):
     """Which underlay address a VTEP MAC lives at. `extra` holds what else an entry says (port, vni, via); ours says nothing."""
 
     device: str
@@ -222,8 +199,6 @@ class FdbEntry:
     destination: str
     permanent: bool = True
     extra: str = ""
-
-    rank: ClassVar[int] = 4
 
     @property
     def flooded(self) -> bool:
@@ -252,9 +227,40 @@ class FdbEntry:
         return f"{self.mac} dev {self.device} dst {self.destination}{self.extra}"
 
 
-@dataclass(frozen=True)
-class PodRoute:
-    """The onlink route to another node's pod subnet. `extra` holds what else a route says (src, metrics, ...); ours says nothing."""
+class Nexthop(NamedTuple):
+    """Where a gateway is, for a route to name by its `number`. `extra` holds what else it says (group, ...); ours says nothing."""
+
+    device: str
+    number: int
+    gateway: str
+    onlink: bool = True
+    protocol: int = PODNET_PROTOCOL
+    extra: str = ""
+
+    @property
+    def key(self) -> Key:
+        return ("nexthop", self.number)
+
+    @property
+    def owned(self) -> bool:
+        return self.protocol == PODNET_PROTOCOL
+
+    @property
+    def present(self) -> str:
+        via = f" via {self.gateway}" if self.gateway else ""
+        dev = f" dev {self.device}" if self.device else ""
+        return f"ip nexthop replace id {self.number}{via}{dev}{' onlink' if self.onlink else ''} proto {self.protocol}{self.extra}"
+
+    @property
+    def absent(self) -> str:
+        return f"ip nexthop del id {self.number}"
+
+
+class PodRoute(NamedTuple):
+    """The onlink route to another node's pod subnet, by its gateway or by the number of a nexthop that has that gateway.
+
+    `extra` holds what else a route says (src, metrics, ...); ours says nothing.
+    """
 
     device: str
     subnet: str
@@ -262,8 +268,7 @@ class PodRoute:
     onlink: bool = True
     protocol: int = PODNET_PROTOCOL
     extra: str = ""
-
-    rank: ClassVar[int] = 5
+    nexthop: int = 0
 
     @property
     def key(self) -> Key:
@@ -283,38 +288,48 @@ class PodRoute:
 
     @property
     def _route(self) -> str:
+        if self.nexthop:
+            return f"{self.subnet} nhid {self.nexthop} proto {self.protocol}{self.extra}"
         via = f" via {self.gateway}" if self.gateway else ""
         dev = f" dev {self.device}" if self.device else ""
         return f"{self.subnet}{via}{dev}{' onlink' if self.onlink else ''} proto {self.protocol}{self.extra}"
 
 
-Object = Union[VxlanDevice, OtherLink, DeviceSysctl, Address, StaticNeigh, FdbEntry, PodRoute]
-Entry = Union[StaticNeigh, FdbEntry, PodRoute]
+Object = Union[VxlanDevice, OtherLink, DeviceSysctl, Address, StaticNeigh, FdbEntry, Nexthop, PodRoute]
+Entry = Union[StaticNeigh, FdbEntry, Nexthop, PodRoute]
+
+# In the order in which they are made.
+DEVICE_KINDS = (VxlanDevice, DeviceSysctl, Address)
+ENTRIES = (StaticNeigh, FdbEntry, Nexthop, PodRoute)
+ORDER: dict[type[Object], int] = {OtherLink: 0, **{kind: place for place, kind in enumerate((*DEVICE_KINDS, *ENTRIES))}}
+Kinds = frozenset[type[Object]]
+EVERY_KIND: Kinds = frozenset((*DEVICE_KINDS, *ENTRIES))
 
 
-EVERY_RANK = frozenset(kind.rank for kind in (VxlanDevice, DeviceSysctl, Address, StaticNeigh, FdbEntry, PodRoute))
+class Scope(NamedTuple):
+    """Which objects a request is about: those with these keys and, of the kinds in `purge`, every other one of ours on the device.
 
-
-@dataclass(frozen=True)
-class Scope:
-    """Which objects a request is about: those with these keys and, of the ranks in `purge`, every other one of ours on the device.
-
-    `ranks` are the kinds of objects to look at for that.
+    `kinds` are those to look at for that.
     """
 
     device: str
     keys: frozenset[Key]
-    ranks: frozenset[int]
-    purge: frozenset[int] = frozenset()
+    kinds: Kinds
+    purge: Kinds = frozenset()
 
     def covers(self, thing: Object) -> bool:
-        return thing.key in self.keys or (thing.rank in self.purge and thing.owned and thing.device == self.device)
+        return thing.key in self.keys or (type(thing) in self.purge and thing.owned and thing.device == self.device)
 
 
-def scope_of(device: str, things: Iterable[Object], purge: frozenset[int] = frozenset()) -> Scope:
+def scope_of(device: str, things: Iterable[Object], purge: Kinds = frozenset()) -> Scope:
     """The scope of these objects' keys, widened by `purge`."""
     things = tuple(things)
-    return Scope(device, frozenset(thing.key for thing in things), purge | {thing.rank for thing in things}, purge)
+    return Scope(device, frozenset(thing.key for thing in things), purge | {type(thing) for thing in things}, purge)
+
+
+def place_of(thing: Object) -> int:
+    """Its place in the order in which things are made."""
+    return ORDER[type(thing)]
 
 
 def family_of(address: str) -> int:

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_address, valid_mac, valid_subnet
-from ansible_collections.podnet.baremetal.plugins.module_utils._objects import Entry, FdbEntry, PodRoute, StaticNeigh
+from ansible_collections.podnet.baremetal.plugins.module_utils._objects import Entry, FdbEntry, PodRoute, StaticNeigh, place_of
+from ansible_collections.podnet.baremetal.plugins.module_utils._wire import Row, pack
 
 
 def peer_objects(device: str, peers: Iterable[Mapping[str, Any]]) -> tuple[Entry, ...]:
@@ -26,18 +25,14 @@ def peer_objects(device: str, peers: Iterable[Mapping[str, Any]]) -> tuple[Entry
     valid = [_valid(peer) for peer in peers]
     _refuse_shared(valid)
     entries = [entry for peer in valid for entry in _entries(device, peer)]
-    return tuple(sorted(entries, key=lambda entry: entry.rank))
+    return tuple(sorted(entries, key=place_of))
 
 
-def pack_peers(peers: Iterable[Mapping[str, Any]]) -> str:
-    """Peers as one short string: the way from the controller to the node is most of what a large mesh costs."""
-    return base64.b64encode(zlib.compress(json.dumps(list(peers), separators=(",", ":")).encode())).decode()
-
-
-def unpack_peers(packed: str) -> list[dict[str, Any]]:
-    """The peers that `pack_peers` packed."""
-    peers: list[dict[str, Any]] = json.loads(zlib.decompress(base64.b64decode(packed)))
-    return peers
+def pack_plan(peers: Iterable[Mapping[str, Any]]) -> str:
+    """The same peers as the short text in which they travel to the nodes. Raises Refused like `peer_objects`."""
+    valid = [_valid(peer) for peer in peers]
+    _refuse_shared(valid)
+    return pack(row for peer in valid for row in _rows(peer))
 
 
 def _entries(device: str, peer: Mapping[str, Any]) -> Iterable[Entry]:
@@ -46,6 +41,13 @@ def _entries(device: str, peer: Mapping[str, Any]) -> Iterable[Entry]:
         gateway = subnet.split("/")[0]
         yield StaticNeigh(device, gateway, peer["mac"])
         yield PodRoute(device, subnet, gateway)
+
+
+def _rows(peer: Mapping[str, Any]) -> Iterable[Row]:
+    mac, underlay = bytes.fromhex(peer["mac"].replace(":", "")), ip_address(peer["underlay"]).packed
+    for subnet in peer["subnets"]:
+        network = ip_network(subnet)
+        yield mac, underlay, network.network_address.packed, network.prefixlen
 
 
 def _valid(peer: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,47 +1,218 @@
 # Copyright (c) 2026 podnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Entries of a VXLAN device as targets: one of them, or all that a node's peers need. I/O through the kernel."""
+"""All that a node's peers need of the kernel, as one target: neighbours, fdb entries, nexthops and routes. I/O; standard library only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import about, refuse
-from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_device
-from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import Kernel, KernelTarget
+from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change, changes
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, about, refuse
+from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock, node_name, require_net_admin
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
+    ENTRIES,
     Entry,
     FdbEntry,
+    Nexthop,
     PodRoute,
     StaticNeigh,
-    scope_of,
 )
-from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import peer_objects
+from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import (
+    FAMILY,
+    NEXTHOPS,
+    ROUTES,
+    Table,
+    address_text,
+    fdb_head,
+    fdb_of,
+    neighbour_shape,
+    neighbours_of,
+    nexthop_and_gateway,
+    nexthop_head,
+    nexthop_number,
+    nexthop_route_head,
+    packed_mac,
+    parse_fdb,
+    parse_neighbour,
+    parse_nexthop,
+    route_head,
+)
+from ansible_collections.podnet.baremetal.plugins.module_utils._tables import Tables, carry_out, index_of
+from ansible_collections.podnet.baremetal.plugins.module_utils._wire import Row, unpack
 
-PEER_RANKS = frozenset({StaticNeigh.rank, FdbEntry.rank, PodRoute.rank})
+# With as many pod subnets as this each route brings its own gateway; with more each names a nexthop object. The kernel keeps gateways
+# in a hash of their interfaces (fib_info_hashfn()), so all of ours are in one chain, which it walks for every new one: n routes cost n
+# squared. A nexthop is hashed by its number. But `ip route del SUBNET via GATEWAY`, flanneld's way, does not find a route by nexthop.
+MOST_WITHOUT_NEXTHOPS = 1000
+# Up to so many changes are proved by asking for each of them, more by looking at the tables again.
+FEW = 64
+WHOLE = 1 << 16  # longer than any answer
+IPV4 = 4  # the size of a packed address
+ITSELF = "leave this node out of its own peers"
 
 
-def entry_target(node: str, entry: Entry, state: str) -> KernelTarget:
-    """The target of the modules for one entry: it is there, or it is not."""
-    scope = scope_of(entry.device, [entry])
-    return KernelTarget(node, entry.device, scope, (entry,) if state == "present" else (), kernel=Kernel.writable(node))
+class Wanted(NamedTuple):
+    """What is wanted of one table: the head of each answer with the row that it comes from, and what to make of rows and of other answers.
+
+    `sizes` has the length of a head by an answer's first byte, its family.
+    """
+
+    table: Table | None  # None where there is no device, and so nothing in the table
+    heads: Mapping[bytes, Row]
+    sizes: Mapping[int, int]
+    entry: Callable[[Row], Entry]
+    parse: Callable[[Sequence[bytes]], Iterable[Entry | None]]
+    twice: bool = False  # whether one look is not enough
 
 
-def peers_target(node: str, device: str, peers: Iterable[Mapping[str, Any]], *, purge: bool) -> KernelTarget:
-    """The target of `vxlan_peers`: every entry that these peers need on the device and, when `purge`, none of ours beside."""
-    kernel = Kernel.writable(node)
-    valid_device(node, "device", device)
+class PeersTarget:
+    """The tables of a VXLAN device as its peers need them and, when `purge`, with nothing else of ours."""
+
+    def __init__(self, node: str, device: str, rows: Sequence[Row], *, purge: bool, nexthops: str) -> None:
+        self.name = device
+        self._node = node
+        self._rows = rows
+        self._purge = purge
+        self._nexthops = nexthops
+        self._tables = Tables()
+        self._made: Sequence[Change] = ()
+        self._wants: dict[int, Sequence[Wanted]] = {}
+
+    def lock(self) -> AbstractContextManager[None]:
+        return node_lock()
+
+    def drift(self) -> list[Change]:
+        """What is still to be done. After a few changes it is enough to ask for these, since the rest was right just before."""
+        with about(self._node):
+            made, self._made = self._made, ()
+            if 0 < len(made) <= FEW and all(isinstance(step.new, ENTRIES) and self._tables.has(step.new) for step in made):
+                return []
+            looks = [self._look(wanted) for wanted in self._wanted(index_of(self.name))]
+            return changes([entry for missing, _ in looks for entry in missing], [entry for _, others in looks for entry in others])
+
+    def apply(self, steps: Sequence[Change]) -> None:
+        with about(self._node):
+            carry_out(steps, self._tables.send)
+        self._made = steps
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+    def refuse_itself(self) -> None:
+        """Refuse a plan by which the node would reach itself through the overlay."""
+        own = self._tables.vtep(self.name)
+        for row in self._rows if own else ():
+            if own and row[0] == own.mac:
+                raise refuse(self._node, "the mac of a peer", row[0].hex(":"), f"{self.name} itself has it; {ITSELF}")
+            if own and row[1] == own.local:
+                raise refuse(self._node, "the underlay of a peer", address_text(row[1]), f"{self.name} itself sends from it; {ITSELF}")
+
+    def _look(self, wanted: Wanted) -> tuple[list[Entry], list[Entry]]:
+        """What is wanted and not there, and what is there and stands in its place or is to go."""
+        seen, others = self._compare(wanted)
+        if wanted.twice and (others or len(seen) < len(wanted.heads)):
+            # A dump of the fdb under concurrent change can miss an entry or show one twice, and no flag says so: two must agree.
+            seen_again, others_again = self._compare(wanted)
+            seen, others = seen | seen_again, [entry for entry in others if entry in set(others_again)]
+        missing = [wanted.entry(row) for head, row in wanted.heads.items() if head not in seen]
+        keys = {entry.key for entry in missing} if others else set()
+        return missing, [entry for entry in others if entry.key in keys or self._surplus(entry, wanted)]
+
+    def _compare(self, wanted: Wanted) -> tuple[set[bytes], list[Entry]]:
+        if wanted.table is None:
+            return set(), []
+        seen, bodies = self._tables.socket.compare(wanted.table, wanted.heads, wanted.sizes)
+        return seen, [entry for entry in wanted.parse(bodies) if entry]
+
+    def _surplus(self, entry: Entry, wanted: Wanted) -> bool:
+        if not entry.owned:
+            return False
+        return (self._purge and entry.device == self.name) or any(wanted.entry(row).key == entry.key for row in wanted.heads.values())
+
+    def _wanted(self, index: int) -> Sequence[Wanted]:
+        if index not in self._wants:  # the look after the changes wants the same
+            self._wants = {index: self._wanted_of(index)}
+        return self._wants[index]
+
+    def _wanted_of(self, index: int) -> Sequence[Wanted]:
+        fours = [row for row in self._rows if len(row[2]) == IPV4]
+        many = self._nexthops == "always" or (self._nexthops == "auto" and len(fours) > MOST_WITHOUT_NEXTHOPS)
+        by_nexthop = many and self._tables.has_nexthops
+        nexthops = [self._nexthop_objects(index, fours if by_nexthop else [])] if self._tables.has_nexthops else []
+        return [self._neighbours(index), self._fdb(index), *nexthops, self._routes(index, by_nexthop=by_nexthop)]
+
+    def _neighbours(self, index: int) -> Wanted:
+        shapes = {size: neighbour_shape(index, family) for size, family in FAMILY.items()}
+        heads = {shapes[len(row[2])].filled(row[2], row[0]): row for row in self._rows}
+        return Wanted(
+            neighbours_of(index) if index else None,
+            heads,
+            _sizes(heads),
+            lambda row: StaticNeigh(self.name, address_text(row[2]), row[0].hex(":")),
+            lambda bodies: (parse_neighbour(body, self.name, index) for body in bodies),
+        )
+
+    def _fdb(self, index: int) -> Wanted:
+        shapes = {size: fdb_head(index, family) for size, family in FAMILY.items()}
+        heads = {shapes[len(row[1])].filled(row[0], row[1]): row for row in self._rows}
+        return Wanted(
+            fdb_of(index) if index else None,
+            heads,
+            _sizes(heads),
+            lambda row: FdbEntry(self.name, row[0].hex(":"), address_text(row[1])),
+            lambda bodies: (parse_fdb(body, self.name, index) for body in bodies),
+            twice=True,
+        )
+
+    def _nexthop_objects(self, index: int, rows: Sequence[Row]) -> Wanted:
+        shape = nexthop_head(index)
+        return Wanted(
+            NEXTHOPS,
+            {shape.filled(nexthop_number(row[2]), row[2]): row for row in rows},
+            {socket.AF_INET: WHOLE},
+            lambda row: Nexthop(self.name, int.from_bytes(row[2], "big"), address_text(row[2])),
+            lambda bodies: map(parse_nexthop, bodies),
+        )
+
+    def _routes(self, index: int, *, by_nexthop: bool) -> Wanted:
+        kinds = {(len(row[2]), row[3]) for row in self._rows}
+        shapes = {
+            (size, length): nexthop_route_head(index, length) if by_nexthop and size == IPV4 else route_head(index, FAMILY[size], length)
+            for size, length in kinds
+        }
+        middle = nexthop_and_gateway if by_nexthop else bytes
+        heads = {shapes[len(row[2]), row[3]].filled(row[2], middle(row[2]) if len(row[2]) == IPV4 else row[2]): row for row in self._rows}
+        return Wanted(
+            ROUTES,
+            heads,
+            {**_sizes(heads), socket.AF_INET: WHOLE},
+            lambda row: self._route(row, by_nexthop=by_nexthop),
+            self._tables.routes,
+        )
+
+    def _route(self, row: Row, *, by_nexthop: bool) -> PodRoute:
+        gateway = address_text(row[2])
+        number = int.from_bytes(row[2], "big") if by_nexthop and len(row[2]) == IPV4 else 0
+        return PodRoute(self.name, f"{gateway}/{row[3]}", gateway, nexthop=number)
+
+
+def peers_target(options: Mapping[str, Any]) -> PeersTarget:
+    """The target of `vxlan_peers`: what every node of the `plan` needs, but for the node whose VTEP has the MAC `own`."""
+    node = node_name(options)
+    require_net_admin(node)
+    if not options["plan"]:
+        raise Refused(f"{node}: vxlan_peers got its ledger or peers without the action plugin of its name, which makes a plan of them.")
+    own = packed_mac(options["own"] or "")
+    rows = [row for row in unpack(options["plan"]) if row[0] != own]
+    target = PeersTarget(node, options["device"], rows, purge=options["purge"], nexthops=options["nexthops"])
     with about(node):
-        entries = peer_objects(device, peers)
-        own = kernel.vtep(device)
-    for entry in entries:
-        if isinstance(entry, FdbEntry) and own and entry.mac == own.mac:
-            raise refuse(node, "the mac of a peer", entry.mac, f"{device} itself has it; leave this node out of its own peers")
-        if isinstance(entry, FdbEntry) and own and entry.destination == own.local:
-            raise refuse(
-                node, "the underlay of a peer", entry.destination, f"{device} itself sends from it; leave this node out of its own peers"
-            )
-    scope = scope_of(device, entries, purge=PEER_RANKS if purge else frozenset())
-    return KernelTarget(node, device, scope, entries, kernel=kernel)
+        target.refuse_itself()
+    return target
+
+
+def _sizes(heads: Iterable[bytes]) -> dict[int, int]:
+    return {head[0]: len(head) for head in heads}

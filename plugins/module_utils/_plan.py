@@ -162,12 +162,19 @@ def release(ledger: Ledger, name: str) -> Ledger:
     return replace(ledger, generation=ledger.generation + 1, leases=kept)
 
 
+def all_peers(ledger: Ledger) -> tuple[Peer, ...]:
+    """Every active node as the others see it, sorted by name."""
+    active = [lease for lease in ledger.leases if lease.state == ACTIVE]
+    return tuple(Peer(lease.name, lease.subnets, lease.underlay, lease.vtep_mac) for lease in active)
+
+
 def peers_of(ledger: Ledger, node: str) -> tuple[Peer, ...]:
     """Every other active node, sorted by name."""
-    active = [lease for lease in ledger.leases if lease.state == ACTIVE]
-    if node not in {lease.name for lease in active}:
-        raise refuse(_shown(node), "its lease", "missing", f"the ledger has {len(active)} active nodes, and this is none of them")
-    return tuple(Peer(lease.name, lease.subnets, lease.underlay, lease.vtep_mac) for lease in active if lease.name != node)
+    peers = all_peers(ledger)
+    others = tuple(peer for peer in peers if peer.node != node)
+    if others == peers:
+        raise refuse(_shown(node), "its lease", "missing", f"the ledger has {len(peers)} active nodes, and this is none of them")
+    return others
 
 
 def pod_subnets(names: Iterable[str], cluster_cidr: Any, taken: Mapping[str, Any], node_prefix: Any) -> dict[str, tuple[str, ...]]:

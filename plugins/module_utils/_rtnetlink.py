@@ -12,13 +12,17 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
+    PODNET_PROTOCOL,
+    VXLAN,
     Entry,
     FdbEntry,
+    Nexthop,
     PodRoute,
     StaticNeigh,
 )
@@ -36,45 +40,60 @@ NLMSGERR_ATTR_MSG = 1
 RTM_GETLINK = 18
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
+RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_GETNEXTHOP = 104, 105, 106
 
 IFLA_ADDRESS, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 18, 1, 2
 IFLA_VXLAN_LOCAL, IFLA_VXLAN_LOCAL6 = 4, 17
-NDA_DST, NDA_LLADDR, NDA_PORT, NDA_VNI, NDA_IFINDEX = 1, 2, 6, 7, 8
-NUD_PERMANENT = 0x80
+NDA_DST, NDA_LLADDR, NDA_CACHEINFO, NDA_PORT, NDA_VNI, NDA_IFINDEX = 1, 2, 3, 6, 7, 8
+NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 NTF_SELF = 0x02
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 4, 5, 6
-RTA_NAMES = {7: "src", 8: "metrics", 9: "multipath", 16: "mark", 18: "via", 21: "encap-type", 22: "encap", 30: "nhid"}
+NHA_ID, NHA_OIF, NHA_GATEWAY = 1, 5, 6
+NHA_NAMES = {2: "group", 4: "blackhole", 7: "encap-type", 8: "encap", 10: "fdb"}
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_CACHEINFO, RTA_TABLE, RTA_NH_ID = 1, 4, 5, 6, 12, 15, 30
+RTA_NAMES = {7: "src", 8: "metrics", 9: "multipath", 16: "mark", 18: "via", 21: "encap-type", 22: "encap"}
 RT_TABLE_MAIN = 254
-RT_SCOPE_UNIVERSE = 0
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 RTN_UNICAST = 1
+RTM_F_FIB_MATCH = 0x2000
 RTNH_F_ONLINK = 4
-FAMILY = {4: socket.AF_INET, 16: socket.AF_INET6}  # by the size of a packed address
-ADDRESS_SIZE = {family: size for size, family in FAMILY.items()}
+MAC_SIZE, MAC_PADDING = 6, bytes(2)
+FAMILY: dict[int, int] = {4: socket.AF_INET, 16: socket.AF_INET6}  # by the size of a packed address
+ADDRESS_SIZE: dict[int, int] = {family: size for size, family in FAMILY.items()}
 # ip(8): an IPv4 route has metric 0 unless told otherwise, an IPv6 route IP6_RT_PRIO_USER.
-DEFAULT_METRIC = {socket.AF_INET: 0, socket.AF_INET6: 1024}
+DEFAULT_METRIC: dict[int, int] = {socket.AF_INET: 0, socket.AF_INET6: 1024}
 ROUTE_TYPES = {2: "local", 3: "broadcast", 5: "multicast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
 
 MESSAGE = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
 ATTRIBUTE = struct.Struct("=HH")  # rtattr: length, type
 NEIGHBOUR = struct.Struct("=BxxxiHBB")  # ndmsg: family, interface, state, flags, type
 ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: family, dst and src length, tos, table, protocol, scope, type, flags
+NEXTHOP = struct.Struct("=BBBxI")  # nhmsg: family, scope, protocol, flags
 UNSIGNED = struct.Struct("=I")
 LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
 
 # 256 unread answers fit the default receive buffer and a send above about 200 kB is refused; stay well below both.
 BLOCK = 128
 RECEIVE_BUFFER = 4 << 20
+# netlink_dump() fills at most 32 KiB at a time.
+RECEIVE = 1 << 16
 
 Attributes = Mapping[int, bytes]
+Message = tuple[int, int, bytes]  # type, flags, body
 
 
-@dataclass(frozen=True)
-class Vtep:
-    """As much of a link as its entries' checks need: its kind, MAC and local underlay address."""
+class Vtep(NamedTuple):
+    """As much of a link as its entries' checks need: its kind, and packed its MAC and its local underlay address; b"" for none."""
 
     kind: str
-    mac: str
-    local: str
+    mac: bytes
+    local: bytes
+
+
+class Table(NamedTuple):
+    """One of the kernel's tables as it is dumped: the type of the request and its body."""
+
+    request: int
+    body: bytes
 
 
 class RouteSocket:
@@ -95,19 +114,47 @@ class RouteSocket:
 
     def get(self, kind: int, body: bytes) -> bytes:
         """The body of the answer to a request for one object. Raises OSError where there is none."""
-        answers, _interrupted = self._ask(kind, NLM_F_REQUEST, body)
-        return answers[0]
+        self._ask(kind, NLM_F_REQUEST, body)
+        data = self._socket.recv(RECEIVE)
+        length, answer, flags, _sequence, _port = MESSAGE.unpack_from(data)
+        if answer == NLMSG_ERROR:
+            raise _error(data[MESSAGE.size : length], flags)
+        return data[MESSAGE.size : length]
 
-    def dump(self, kind: int, body: bytes) -> list[bytes]:
-        """The bodies of all answers to one dump request, from the first try that no concurrent change interrupted."""
+    def dump(self, table: Table) -> list[bytes]:
+        """The bodies of all answers to one dump request."""
+        return self.compare(table, (), {})[1]
+
+    def compare(self, table: Table, heads: Collection[bytes], sizes: Mapping[int, int]) -> tuple[set[bytes], list[bytes]]:
+        """One dump, sorted: which of the heads begin an answer, and the whole bodies of the answers that none of them begins.
+
+        `sizes` has the length of a head by the family in an answer's first byte. An answer that ends sooner is compared as a whole.
+        It is the first of ten tries that no concurrent change interrupted.
+        """
         for _attempt in range(10):
-            answers, interrupted = self._ask(kind, NLM_F_REQUEST | NLM_F_DUMP, body)
-            if not interrupted:
-                return answers
+            self._ask(table.request, NLM_F_REQUEST | NLM_F_DUMP, table.body)
+            seen: set[bytes] = set()
+            others: list[bytes] = []
+            told = 0
+            for data, start, end, kind, flags, sequence in self._received():
+                if sequence != self._sequence:
+                    continue
+                told |= flags
+                if kind == NLMSG_DONE:
+                    break
+                if kind == NLMSG_ERROR:
+                    raise _error(data[start:end], flags)
+                head = data[start : min(end, start + sizes.get(data[start], 0))]
+                if head in heads:
+                    seen.add(head)
+                else:
+                    others.append(data[start:end])
+            if not told & NLM_F_DUMP_INTR:
+                return seen, others
         raise OSError(errno.EAGAIN, "the table changed during ten dumps in a row")
 
-    def send(self, block: Sequence[tuple[int, int, bytes]]) -> list[tuple[int, OSError]]:
-        """Send at most BLOCK (type, flags, body) messages at once and return the refusals: (position, the kernel's error).
+    def send(self, block: Sequence[Message]) -> list[tuple[int, OSError]]:
+        """Send at most BLOCK messages at once and return the refusals: (position, the kernel's error).
 
         Only the last one asks to be acknowledged: the kernel answers in order, and refusals always.
         """
@@ -116,111 +163,223 @@ class RouteSocket:
         flags = [NLM_F_REQUEST] * (len(block) - 1) + [NLM_F_REQUEST | NLM_F_ACK]
         self._socket.send(b"".join(_message(kind, flags[i] | more, first + i, body) for i, (kind, more, body) in enumerate(block)))
         refusals = []
-        for answer, answer_flags, sequence, payload in self._receive():
-            if answer == NLMSG_ERROR and sequence >= first:
-                error = _error(payload, answer_flags)
+        for data, start, end, kind, answer_flags, sequence in self._received():
+            if kind == NLMSG_ERROR and sequence >= first:
+                error = _error(data[start:end], answer_flags)
                 refusals += [(sequence - first, error)] if error.errno else []
                 if sequence == self._sequence:
                     break
         return refusals
 
-    def _ask(self, kind: int, request: int, body: bytes) -> tuple[list[bytes], bool]:
+    def _ask(self, kind: int, flags: int, body: bytes) -> None:
         self._sequence += 1
-        self._socket.send(_message(kind, request, self._sequence, body))
-        answers: list[bytes] = []
-        interrupted = False
-        for answer, flags, sequence, payload in self._receive():
-            if sequence != self._sequence:
-                continue
-            interrupted |= bool(flags & NLM_F_DUMP_INTR)
-            if answer == NLMSG_DONE:
-                break
-            if answer == NLMSG_ERROR:
-                raise _error(payload, flags)
-            answers.append(payload)
-            if request == NLM_F_REQUEST:
-                break
-        return answers, interrupted
+        self._socket.send(_message(kind, flags, self._sequence, body))
 
-    def _receive(self) -> Iterator[tuple[int, int, int, bytes]]:
+    def _received(self) -> Iterator[tuple[bytes, int, int, int, int, int]]:
         while True:
-            data = self._socket.recv(1 << 18)
-            offset = 0
-            while offset < len(data):
+            data = self._socket.recv(RECEIVE)
+            offset, size = 0, len(data)
+            while offset < size:
                 length, kind, flags, sequence, _port = MESSAGE.unpack_from(data, offset)
-                yield kind, flags, sequence, data[offset + MESSAGE.size : offset + length]
-                offset += _aligned(length)
+                yield data, offset + MESSAGE.size, offset + length, kind, flags, sequence
+                offset += length + 3 & ~3
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------------
+
+ROUTES = Table(RTM_GETROUTE, ROUTE.pack(socket.AF_UNSPEC, 0, 0, 0, RT_TABLE_MAIN, 0, 0, 0, 0))
+NEXTHOPS = Table(RTM_GETNEXTHOP, NEXTHOP.pack(socket.AF_UNSPEC, 0, 0, 0))
+
+
+def neighbours_of(index: int) -> Table:
+    """The neighbours of a link, of every family."""
+    return Table(RTM_GETNEIGH, NEIGHBOUR.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _attribute(NDA_IFINDEX, UNSIGNED.pack(index)))
+
+
+def fdb_of(index: int) -> Table:
+    """The entries of a VXLAN device's own forwarding database, and of its bridge's about it."""
+    return Table(RTM_GETNEIGH, NEIGHBOUR.pack(socket.AF_BRIDGE, index, 0, 0, 0))
 
 
 def read_vtep(route_socket: RouteSocket, index: int) -> Vtep:
-    """What the link with this index says of itself; no MAC or local address for a kind that has none."""
+    """What the link with this index says of itself."""
     link = _parse(route_socket.get(RTM_GETLINK, LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0)), LINK.size)
     info = _parse(link.get(IFLA_LINKINFO, b""), 0)
     data = _parse(info.get(IFLA_INFO_DATA, b""), 0)
-    local = data.get(IFLA_VXLAN_LOCAL) or data.get(IFLA_VXLAN_LOCAL6)
+    local = data.get(IFLA_VXLAN_LOCAL) or data.get(IFLA_VXLAN_LOCAL6) or b""
     kind = info.get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
-    return Vtep(kind, link.get(IFLA_ADDRESS, b"").hex(":"), _address(local) if kind == "vxlan" and local else "")
+    return Vtep(kind, link.get(IFLA_ADDRESS, b""), local if kind == VXLAN else b"")
 
 
-def read_neighbours(route_socket: RouteSocket, device: str, index: int) -> Iterator[StaticNeigh]:
-    """The neighbours of the device that have a link-layer address, of every family."""
-    body = NEIGHBOUR.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _attribute(NDA_IFINDEX, UNSIGNED.pack(index))
-    for answer in route_socket.dump(RTM_GETNEIGH, body):
-        _family, interface, state, _flags, _type = NEIGHBOUR.unpack_from(answer)
-        attributes = _parse(answer, NEIGHBOUR.size)
-        if interface == index and attributes.keys() >= {NDA_DST, NDA_LLADDR}:
-            yield StaticNeigh(device, _address(attributes[NDA_DST]), attributes[NDA_LLADDR].hex(":"), bool(state & NUD_PERMANENT))
+def parse_neighbour(body: bytes, device: str, index: int) -> StaticNeigh | None:
+    """The neighbour that an answer tells of, if it is one of this device's and has a link-layer address."""
+    _family, interface, state, _flags, _type = NEIGHBOUR.unpack_from(body)
+    attributes = _parse(body, NEIGHBOUR.size)
+    if interface != index or not attributes.keys() >= {NDA_DST, NDA_LLADDR}:
+        return None
+    return StaticNeigh(device, address_text(attributes[NDA_DST]), attributes[NDA_LLADDR].hex(":"), bool(state & NUD_PERMANENT))
 
 
-def read_fdb(route_socket: RouteSocket, device: str, index: int) -> Iterator[FdbEntry]:
-    """The entries of the VXLAN device's own forwarding database, those that `bridge fdb show` marks with `self`."""
-    for answer in route_socket.dump(RTM_GETNEIGH, NEIGHBOUR.pack(socket.AF_BRIDGE, index, 0, 0, 0)):
-        _family, interface, state, flags, _type = NEIGHBOUR.unpack_from(answer)
-        attributes = _parse(answer, NEIGHBOUR.size)
-        if interface == index and flags & NTF_SELF and NDA_DST in attributes:
-            mac, destination = attributes[NDA_LLADDR].hex(":"), _address(attributes[NDA_DST])
-            yield FdbEntry(device, mac, destination, bool(state & NUD_PERMANENT), _fdb_extra(attributes))
+def parse_fdb(body: bytes, device: str, index: int) -> FdbEntry | None:
+    """The fdb entry that an answer tells of, if it is one of this VXLAN device's own: those that `bridge fdb show` marks with `self`."""
+    _family, interface, state, flags, _type = NEIGHBOUR.unpack_from(body)
+    attributes = _parse(body, NEIGHBOUR.size)
+    if interface != index or not flags & NTF_SELF or NDA_DST not in attributes:
+        return None
+    mac, destination = attributes[NDA_LLADDR].hex(":"), address_text(attributes[NDA_DST])
+    return FdbEntry(device, mac, destination, bool(state & NUD_PERMANENT), _fdb_extra(attributes))
 
 
-def read_routes(route_socket: RouteSocket) -> Iterator[PodRoute]:
-    """The routes of the main table that a plain route to the same subnet would take the place of: no tos, the default metric."""
-    for answer in route_socket.dump(RTM_GETROUTE, ROUTE.pack(socket.AF_UNSPEC, 0, 0, 0, RT_TABLE_MAIN, 0, 0, 0, 0)):
-        family, length, _source_length, tos, table, protocol, _scope, kind, flags = ROUTE.unpack_from(answer)
-        attributes = _parse(answer, ROUTE.size)
-        metric = UNSIGNED.unpack(attributes.get(RTA_PRIORITY, UNSIGNED.pack(0)))[0]
-        if table == RT_TABLE_MAIN and not tos and metric == DEFAULT_METRIC.get(family):
-            subnet = f"{_address(attributes.get(RTA_DST, bytes(ADDRESS_SIZE[family])))}/{length}"
-            gateway = _address(attributes[RTA_GATEWAY]) if RTA_GATEWAY in attributes else ""
-            yield PodRoute(_interface(attributes), subnet, gateway, bool(flags & RTNH_F_ONLINK), protocol, _route_extra(kind, attributes))
+def parse_nexthop(body: bytes) -> Nexthop:
+    """The nexthop that an answer tells of."""
+    _family, _scope, protocol, flags = NEXTHOP.unpack_from(body)
+    attributes = _parse(body, NEXTHOP.size)
+    number = UNSIGNED.unpack(attributes[NHA_ID])[0]
+    gateway = address_text(attributes[NHA_GATEWAY]) if NHA_GATEWAY in attributes else ""
+    extra = "".join(f" {word}" for attribute, word in NHA_NAMES.items() if attribute in attributes)
+    return Nexthop(_interface(attributes.get(NHA_OIF)), number, gateway, bool(flags & RTNH_F_ONLINK), protocol, extra)
 
 
-def message_to_make(entry: Entry, index: int) -> tuple[int, int, bytes]:
-    """(type, flags, body) of the message that makes the entry on the interface, or puts it in the place of another."""
+def parse_route(body: bytes) -> PodRoute | None:
+    """The route that an answer tells of, if a plain route to the same subnet would take its place: main table, no tos, default metric."""
+    family, length, _source_length, tos, table, protocol, _scope, kind, flags = ROUTE.unpack_from(body)
+    attributes = _parse(body, ROUTE.size)
+    metric = UNSIGNED.unpack(attributes.get(RTA_PRIORITY, UNSIGNED.pack(0)))[0]
+    if table != RT_TABLE_MAIN or tos or metric != DEFAULT_METRIC.get(family):
+        return None
+    subnet = f"{address_text(attributes.get(RTA_DST, bytes(ADDRESS_SIZE[family])))}/{length}"
+    gateway = address_text(attributes[RTA_GATEWAY]) if RTA_GATEWAY in attributes else ""
+    nexthop = UNSIGNED.unpack(attributes.get(RTA_NH_ID, UNSIGNED.pack(0)))[0]
+    words = _route_extra(kind, attributes)
+    return PodRoute(_interface(attributes.get(RTA_OIF)), subnet, gateway, bool(flags & RTNH_F_ONLINK), protocol, words, nexthop)
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------------
+
+
+class Shape(NamedTuple):
+    """The body of a message with two holes."""
+
+    before: bytes
+    between: bytes
+    after: bytes = b""
+
+    def filled(self, first: bytes, second: bytes) -> bytes:
+        return self.before + first + self.between + second + self.after
+
+
+def message_to_make(entry: Entry, index: int) -> Message:
+    """The message that makes the entry on the interface, or puts it in the place of another."""
     replace = NLM_F_CREATE | NLM_F_REPLACE
     if isinstance(entry, StaticNeigh):
-        return RTM_NEWNEIGH, replace, _neighbour(entry, index, NUD_PERMANENT) + _attribute(NDA_LLADDR, _mac(entry.mac))
+        address = packed_address(entry.address)
+        return RTM_NEWNEIGH, replace, neighbour_shape(index, FAMILY[len(address)]).filled(address, packed_mac(entry.mac))
     if isinstance(entry, FdbEntry):
-        return RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND if entry.flooded else replace, _fdb(entry, index, NUD_PERMANENT)
+        return RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND if entry.flooded else replace, _fdb(entry, index)
+    if isinstance(entry, Nexthop):
+        return RTM_NEWNEXTHOP, replace, nexthop_shape(index).filled(UNSIGNED.pack(entry.number), packed_address(entry.gateway))
     return RTM_NEWROUTE, replace, _route(entry, index)
 
 
-def message_to_delete(entry: Entry, index: int) -> tuple[int, int, bytes]:
-    """(type, flags, body) of the message that deletes the entry from the interface."""
+def message_to_delete(entry: Entry, index: int) -> Message:
+    """The message that deletes the entry from the interface."""
     if isinstance(entry, StaticNeigh):
-        return RTM_DELNEIGH, 0, _neighbour(entry, index, 0)
+        address = packed_address(entry.address)
+        return RTM_DELNEIGH, 0, NEIGHBOUR.pack(FAMILY[len(address)], index, 0, 0, RTN_UNICAST) + _attribute(NDA_DST, address)
     if isinstance(entry, FdbEntry):
-        return RTM_DELNEIGH, 0, _fdb(entry, index, NUD_PERMANENT)
+        return RTM_DELNEIGH, 0, _fdb(entry, index)
+    if isinstance(entry, Nexthop):
+        return RTM_DELNEXTHOP, 0, NEXTHOP.pack(socket.AF_UNSPEC, 0, 0, 0) + _attribute(NHA_ID, UNSIGNED.pack(entry.number))
     return RTM_DELROUTE, 0, _route(entry, index)
 
 
-def _neighbour(entry: StaticNeigh, index: int, state: int) -> bytes:
-    address = _packed(entry.address)
-    return NEIGHBOUR.pack(FAMILY[len(address)], index, state, 0, RTN_UNICAST) + _attribute(NDA_DST, address)
+def message_to_get(entry: Entry, index: int) -> tuple[int, bytes]:
+    """The request for what the kernel has in the entry's place: its type and body."""
+    if isinstance(entry, StaticNeigh):
+        address = packed_address(entry.address)
+        return RTM_GETNEIGH, NEIGHBOUR.pack(FAMILY[len(address)], index, 0, 0, 0) + _attribute(NDA_DST, address)
+    if isinstance(entry, FdbEntry):
+        return RTM_GETNEIGH, NEIGHBOUR.pack(socket.AF_BRIDGE, index, 0, NTF_SELF, 0) + _attribute(NDA_LLADDR, packed_mac(entry.mac))
+    if isinstance(entry, Nexthop):
+        return RTM_GETNEXTHOP, NEXTHOP.pack(socket.AF_UNSPEC, 0, 0, 0) + _attribute(NHA_ID, UNSIGNED.pack(entry.number))
+    address = packed_address(entry.subnet.split("/")[0])
+    header = ROUTE.pack(FAMILY[len(address)], 8 * len(address), 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
+    return RTM_GETROUTE, header + _attribute(RTA_DST, address)
 
 
-def _fdb(entry: FdbEntry, index: int, state: int) -> bytes:
-    body = NEIGHBOUR.pack(socket.AF_BRIDGE, index, state, NTF_SELF, 0)
-    body += _attribute(NDA_LLADDR, _mac(entry.mac)) + _attribute(NDA_DST, _packed(entry.destination))
+# The shapes of what a node needs for its peers. The kernel's answers say a thing in the same order as the messages that make it, so with
+# what `*_head` adds they are also what an answer begins with, and what is as it should be is known without parsing it: see
+# neigh_fill_info(), vxlan_fdb_info(), nh_fill_node(), fib_dump_info() and rt6_fill_node(). An answer in any other form is parsed, which
+# takes longer and comes to the same.
+
+
+@cache
+def neighbour_shape(index: int, family: int) -> Shape:
+    """A permanent neighbour, around its address and its MAC."""
+    before = NEIGHBOUR.pack(family, index, NUD_PERMANENT, 0, RTN_UNICAST) + _attribute_header(NDA_DST, ADDRESS_SIZE[family])
+    return Shape(before, _attribute_header(NDA_LLADDR, MAC_SIZE), MAC_PADDING)
+
+
+@cache
+def fdb_shape(index: int, family: int) -> Shape:
+    """A permanent fdb entry, around its MAC and its destination. bridge(8) says NUD_NOARP with it, and so do we."""
+    before = NEIGHBOUR.pack(socket.AF_BRIDGE, index, NUD_NOARP | NUD_PERMANENT, NTF_SELF, RTN_UNICAST)
+    between = MAC_PADDING + _attribute_header(NDA_DST, ADDRESS_SIZE[family])
+    return Shape(before + _attribute_header(NDA_LLADDR, MAC_SIZE), between)
+
+
+@cache
+def fdb_head(index: int, family: int) -> Shape:
+    """Whatever else an entry says, such as a port, would stand before NDA_CACHEINFO."""
+    return fdb_shape(index, family)._replace(after=_attribute_header(NDA_CACHEINFO, 16))
+
+
+@cache
+def nexthop_shape(index: int, scope: int = RT_SCOPE_UNIVERSE) -> Shape:
+    """An onlink nexthop, around its number and its IPv4 gateway."""
+    before = NEXTHOP.pack(socket.AF_INET, scope, PODNET_PROTOCOL, RTNH_F_ONLINK) + _attribute_header(NHA_ID, UNSIGNED.size)
+    return Shape(before, _attribute(NHA_OIF, UNSIGNED.pack(index)) + _attribute_header(NHA_GATEWAY, 4))
+
+
+@cache
+def nexthop_head(index: int) -> Shape:
+    return nexthop_shape(index, RT_SCOPE_LINK)  # nh_create_ipv4() sets it
+
+
+@cache
+def route_shape(index: int, family: int, length: int) -> Shape:
+    """An onlink route of ours, around its network and its gateway."""
+    before = _route_header(family, length, PODNET_PROTOCOL, RTNH_F_ONLINK)
+    metric = _attribute(RTA_PRIORITY, UNSIGNED.pack(DEFAULT_METRIC[family])) if DEFAULT_METRIC[family] else b""
+    return Shape(before, metric + _attribute_header(RTA_GATEWAY, ADDRESS_SIZE[family]), _attribute(RTA_OIF, UNSIGNED.pack(index)))
+
+
+@cache
+def route_head(index: int, family: int, length: int) -> Shape:
+    """An IPv4 answer ends there. An IPv6 one goes on with RTA_CACHEINFO, before which whatever else it says would stand."""
+    shape = route_shape(index, family, length)
+    return shape._replace(after=shape.after + _attribute_header(RTA_CACHEINFO, 32)) if family == socket.AF_INET6 else shape
+
+
+@cache
+def nexthop_route_head(index: int, length: int) -> Shape:
+    """What an answer says of a route by a nexthop, around its network and `nexthop_and_gateway`."""
+    shape = route_shape(index, socket.AF_INET, length)
+    return shape._replace(between=b"")
+
+
+def nexthop_and_gateway(gateway: bytes) -> bytes:
+    return _attribute(RTA_NH_ID, nexthop_number(gateway)) + _attribute(RTA_GATEWAY, gateway)
+
+
+def nexthop_number(gateway: bytes) -> bytes:
+    """The number of the nexthop of an IPv4 gateway: the address itself, so that it follows from the plan and is hardly anybody else's."""
+    return UNSIGNED.pack(int.from_bytes(gateway, "big"))
+
+
+def _fdb(entry: FdbEntry, index: int) -> bytes:
+    destination = packed_address(entry.destination)
+    body = fdb_shape(index, FAMILY[len(destination)]).filled(packed_mac(entry.mac), destination)
     words = entry.extra.split()
     for word, value in zip(words[::2], words[1::2]):
         if word == "port":
@@ -232,12 +391,23 @@ def _fdb(entry: FdbEntry, index: int, state: int) -> bytes:
 
 def _route(entry: PodRoute, index: int) -> bytes:
     network, length = entry.subnet.split("/")
-    destination = _packed(network)
-    flags = RTNH_F_ONLINK if entry.onlink else 0
-    body = ROUTE.pack(FAMILY[len(destination)], int(length), 0, 0, RT_TABLE_MAIN, entry.protocol, RT_SCOPE_UNIVERSE, RTN_UNICAST, flags)
-    body += _attribute(RTA_DST, destination)
-    body += _attribute(RTA_GATEWAY, _packed(entry.gateway)) if entry.gateway else b""
+    destination = packed_address(network)
+    flags = RTNH_F_ONLINK if entry.onlink and not entry.nexthop else 0  # a nexthop has its own
+    body = _route_header(FAMILY[len(destination)], int(length), entry.protocol, flags) + destination
+    if entry.nexthop:
+        return body + _attribute(RTA_NH_ID, UNSIGNED.pack(entry.nexthop))
+    body += _attribute(RTA_GATEWAY, packed_address(entry.gateway)) if entry.gateway else b""
     return body + _attribute(RTA_OIF, UNSIGNED.pack(index))
+
+
+@cache
+def _route_header(family: int, length: int, protocol: int, flags: int) -> bytes:
+    """All that a route says before its network."""
+    header = ROUTE.pack(family, length, 0, 0, RT_TABLE_MAIN, protocol, RT_SCOPE_UNIVERSE, RTN_UNICAST, flags)
+    return header + _attribute(RTA_TABLE, UNSIGNED.pack(RT_TABLE_MAIN)) + _attribute_header(RTA_DST, ADDRESS_SIZE[family])
+
+
+# --- attributes -------------------------------------------------------------------------------------------------------------
 
 
 def _fdb_extra(attributes: Attributes) -> str:
@@ -255,8 +425,8 @@ def _route_extra(kind: int, attributes: Attributes) -> str:
     return "".join([*words, *(f" {word}" for attribute, word in RTA_NAMES.items() if attribute in attributes)])
 
 
-def _interface(attributes: Attributes) -> str:
-    return _name(UNSIGNED.unpack(attributes[RTA_OIF])[0]) if RTA_OIF in attributes else ""
+def _interface(index: bytes | None) -> str:
+    return _name(UNSIGNED.unpack(index)[0]) if index else ""
 
 
 def _name(index: int) -> str:
@@ -275,8 +445,11 @@ def _message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
-    length = ATTRIBUTE.size + len(value)
-    return ATTRIBUTE.pack(length, kind) + value + bytes(_aligned(length) - length)
+    return _attribute_header(kind, len(value)) + value + bytes(-len(value) & 3)
+
+
+def _attribute_header(kind: int, size: int) -> bytes:
+    return ATTRIBUTE.pack(ATTRIBUTE.size + size, kind)
 
 
 def _parse(data: bytes, offset: int) -> Attributes:
@@ -298,15 +471,15 @@ def _error(payload: bytes, flags: int) -> OSError:
     return OSError(number, words.decode() or os.strerror(number))
 
 
-def _address(packed: bytes) -> str:
+def address_text(packed: bytes) -> str:
     return socket.inet_ntop(FAMILY[len(packed)], packed)
 
 
-def _packed(address: str) -> bytes:
+def packed_address(address: str) -> bytes:
     return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
 
-def _mac(text: str) -> bytes:
+def packed_mac(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
 

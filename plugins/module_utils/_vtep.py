@@ -19,7 +19,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import (
 )
 from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import Kernel, KernelTarget
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
-    EVERY_RANK,
+    EVERY_KIND,
     Address,
     DeviceSysctl,
     Object,
@@ -52,11 +52,11 @@ def vtep_target(node: str, options: dict[str, Any]) -> KernelTarget:
     vni = valid_number(node, _called("vni"), options["vni"], 1, LARGEST_VNI)
     name = valid_device(node, "name", options["name"] or f"flannel.{vni}")
     if options["state"] == "absent":
-        scope = Scope(name, frozenset({("link", name)}), frozenset({VxlanDevice.rank}))
+        scope = Scope(name, frozenset({("link", name)}), frozenset({VxlanDevice}))
         return KernelTarget(node, name, scope, (), kernel=kernel)
     device = _device(node, name, options, kernel)
     desired: tuple[Object, ...] = (device, *_sysctls(name), *_addresses(node, name, options["addresses"]))
-    scope = scope_of(name, desired, purge=EVERY_RANK)
+    scope = scope_of(name, desired, purge=EVERY_KIND)
     return KernelTarget(
         node,
         name,

@@ -123,7 +123,8 @@ from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._cni import Configuration, configuration
 from ansible_collections.podnet.baremetal.plugins.module_utils._conflist import VERSIONS
-from ansible_collections.podnet.baremetal.plugins.module_utils._module import node_name, run
+from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
+from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
 
 ARGUMENTS: dict[str, Any] = {
     "path": {"type": "path", "default": "/etc/cni/net.d/10-flannel.conflist"},

@@ -129,8 +129,8 @@ commands:
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._cni import Pod
-from ansible_collections.podnet.baremetal.plugins.module_utils._module import node_name, run
-from ansible_collections.podnet.baremetal.plugins.module_utils._privilege import require_net_admin
+from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
+from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name, require_net_admin
 
 PORT_MAPPING: dict[str, Any] = {
     "host_port": {"type": "int", "required": True},

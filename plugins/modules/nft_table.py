@@ -60,8 +60,9 @@ commands:
 
 from typing import Any
 
-from ansible_collections.podnet.baremetal.plugins.module_utils._module import node_name, run
+from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
 from ansible_collections.podnet.baremetal.plugins.module_utils._nft import NftTable, nft_target
+from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
 
 ARGUMENTS: dict[str, Any] = {
     "family": {"type": "str", "choices": ["arp", "bridge", "inet", "ip", "ip6", "netdev"], "default": "inet"},

@@ -38,6 +38,10 @@ options:
         description: The mode, as text with octal digits.
         type: raw
         default: '0644'
+      once:
+        description: Leave a file that is there already as it is, with its text, mode and owner. O(state=absent) removes it all the same.
+        type: bool
+        default: false
 """
 
 EXAMPLES = r"""
@@ -46,6 +50,14 @@ EXAMPLES = r"""
     files:
       - path: /run/flannel/subnet.env
         content: "{{ '172.20.1.0/24' | podnet.baremetal.subnet_env('172.20.0.0/16', 1450) }}"
+  become: true
+
+- name: Note the kernel's version at the first run
+  podnet.baremetal.node_files:
+    files:
+      - path: /var/lib/example/first-kernel
+        content: "{{ ansible_facts.kernel }}\n"
+        once: true
   become: true
 """
 
@@ -61,12 +73,14 @@ commands:
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._files import TextFiles, files_target
-from ansible_collections.podnet.baremetal.plugins.module_utils._module import node_name, run
+from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
+from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
 
 FILE: dict[str, Any] = {
     "path": {"type": "path", "required": True},
     "content": {"type": "str"},
     "mode": {"type": "raw", "default": "0644"},
+    "once": {"type": "bool", "default": False},
 }
 ARGUMENTS: dict[str, Any] = {
     "files": {"type": "list", "elements": "dict", "options": FILE, "required": True},

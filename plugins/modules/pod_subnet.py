@@ -78,8 +78,14 @@ options:
       mac:
         description: The MAC address of the node's VTEP, if it is not the one that follows from its subnet.
         type: str
+  brief:
+    description:
+      - Whether to return neither RV(leases) nor RV(capacity). With thousands of nodes a registered result of all leases is much for
+        what every later task of every host carries along. M(podnet.baremetal.vxlan_device) returns the lease of its node.
+    type: bool
+    default: false
 notes:
-  - Under C(check_mode), RV(ledger) names a copy that holds what would be, so that later tasks of the same run can read it. Nothing
+  - Under C(check_mode), RV(ledger) names a copy that holds what would be, which later tasks of the same run read in its place. Nothing
     is written beside the inventory.
 seealso:
   - module: podnet.baremetal.vxlan_peers
@@ -128,14 +134,14 @@ network:
   sample: {cluster_cidr: [172.20.0.0/16], service_cidr: [10.68.0.0/16], node_prefix: [24], reserved: []}
 capacity:
   description: How many subnets of the common prefix length there are, are taken or reserved, and are free, in the scarcer family.
-  returned: success
+  returned: success and not O(brief)
   type: dict
   sample: {total: 256, taken: 3, free: 253}
 leases:
   description:
     - What each node has, by its name.
     - C(why) is V(pinned), V(kept), V(new), or V(reused) for a node that has returned.
-  returned: success
+  returned: success and not O(brief)
   type: dict
   sample:
     node1:

@@ -23,6 +23,11 @@ extends_documentation_fragment:
   - podnet.baremetal._attributes.state
   - podnet.baremetal._attributes.node
 options:
+  ledger:
+    description:
+      - Path of the ledger on the controller, as M(podnet.baremetal.pod_subnet) returns it. With O(node) it says O(local), O(mac) and
+        O(addresses), unless they are given.
+    type: path
   name:
     description: Name of the device. C(flannel.) and O(vni) by default, as flannel names it.
     type: str
@@ -41,7 +46,7 @@ options:
     description: The underlay interface. The one that carries O(local) by default.
     type: str
   mac:
-    description: MAC of the device. Required for O(state=present), see the filter P(podnet.baremetal.vtep_mac#filter).
+    description: MAC of the device. Required for O(state=present) without O(ledger), see the filter P(podnet.baremetal.vtep_mac#filter).
     type: str
   mtu:
     description:
@@ -79,6 +84,13 @@ EXAMPLES = r"""
     mac: 02:f1:ac:14:00:00
     addresses: [172.20.0.0/32]
   become: true
+
+- name: Make the VTEP of every node as the ledger has it
+  podnet.baremetal.vxlan_device:
+    ledger: "{{ inventory_dir }}/podnet-ledger.json"
+    node: "{{ inventory_hostname }}"
+  become: true
+  register: vtep
 """
 
 RETURN = r"""
@@ -116,15 +128,29 @@ device:
       description: Its MTU.
       type: int
       sample: 1450
+lease:
+  description: The lease of the node, as M(podnet.baremetal.pod_subnet) has it, with the ranges of the cluster.
+  returned: success and O(ledger) is given
+  type: dict
+  sample:
+    subnets: [172.20.0.0/24]
+    underlay: 198.51.100.1
+    mac: '02:f1:ac:14:00:00'
+    gateways: [172.20.0.1]
+    vtep_addresses: [172.20.0.0]
+    state: active
+    cluster_cidr: [172.20.0.0/16]
 """
 
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import KernelTarget
-from ansible_collections.podnet.baremetal.plugins.module_utils._module import node_name, run
+from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
+from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
 from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import vtep_target
 
 ARGUMENTS: dict[str, Any] = {
+    "ledger": {"type": "path"},
     "name": {"type": "str"},
     "vni": {"type": "int", "default": 1},
     "port": {"type": "int", "default": 8472},

@@ -48,7 +48,10 @@ options:
         type: str
         required: true
   plan:
-    description: The peers as the action plugin packs them for the way to the node. Not for users.
+    description: The peers as the action plugin packs them for the way to the nodes, the same for all of them. Not for users.
+    type: str
+  own:
+    description: The MAC of the VTEP of this node, which is in O(plan) like the others. Not for users.
     type: str
   purge:
     description:
@@ -56,6 +59,17 @@ options:
       - What the kernel learned by itself, routes of another protocol and everything on other devices is left alone.
     type: bool
     default: false
+  nexthops:
+    description:
+      - Whether each IPv4 route names a nexthop object (C(ip nexthop)) that has its gateway, instead of the gateway itself.
+        Packets go the same way. Programming is then linear in the number of routes, and with gateways quadratic.
+      - V(auto) does so for more than 1,000 IPv4 pod subnets.
+      - A kernel that does not know nexthop objects (before 5.3) gets gateways in any case.
+      - C(ip route del SUBNET via GATEWAY) does not find a route that names a nexthop, and flanneld deletes in this way.
+        Where it runs on the node, too, say V(never).
+    type: str
+    choices: [always, auto, never]
+    default: auto
   node:
     description:
       - The name of this node in O(ledger), whose own lease is not among its peers, and what messages call it.
@@ -93,37 +107,13 @@ commands:
     - ip neigh replace 172.20.1.0 lladdr 02:f1:ac:14:01:00 dev flannel.1 nud permanent
 """
 
-from typing import Any
-
-from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import KernelTarget
-from ansible_collections.podnet.baremetal.plugins.module_utils._module import node_name, run
-from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import unpack_peers
+from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
 from ansible_collections.podnet.baremetal.plugins.module_utils._peers import peers_target
-
-PEER: dict[str, Any] = {
-    "node": {"type": "str", "required": True},
-    "subnets": {"type": "list", "elements": "str", "required": True},
-    "underlay": {"type": "str", "required": True},
-    "mac": {"type": "str", "required": True},
-}
-
-ARGUMENTS: dict[str, Any] = {
-    "device": {"type": "str", "default": "flannel.1"},
-    "ledger": {"type": "path"},
-    "peers": {"type": "list", "elements": "dict", "options": PEER},
-    "plan": {"type": "str"},
-    "purge": {"type": "bool", "default": False},
-    "node": {"type": "str"},
-}
-
-
-def _target(options: dict[str, Any]) -> KernelTarget:
-    peers = unpack_peers(options["plan"]) if options["plan"] else options["peers"]
-    return peers_target(node_name(options), options["device"], peers, purge=options["purge"])
+from ansible_collections.podnet.baremetal.plugins.module_utils._peers_options import ARGUMENTS, RULES
 
 
 def main() -> None:
-    run(ARGUMENTS, _target, mutually_exclusive=[("ledger", "peers", "plan")], required_one_of=[("ledger", "peers", "plan")])
+    run(ARGUMENTS, peers_target, **RULES)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ SPOILED = [
     ("node1", "ip route add 203.0.113.0/24 via 198.51.100.9 dev eth0 proto static"),
     ("node1", "nft add table ip somebody"),
     ("node2", "ip link set dev flannel.1 address 02:00:00:00:00:09"),
+    ("node2", "sed -i s/ip_forward=1/ip_forward=0/ /etc/sysctl.d/90-podnet.conf"),
     ("node3", "sysctl -w net.ipv4.ip_forward=0"),
     ("node3", "rm /run/flannel/subnet.env"),
     ("node3", "truncate -s 0 /etc/cni/net.d/10-flannel.conflist"),
@@ -135,6 +136,11 @@ def test_check_mode_predicts_the_first_run_and_changes_nothing_then_the_second_r
     again = cluster.site("--diff")
     assert again.changed == []
     assert {host: stats["changed"] for host, stats in again.stats.items()} == dict.fromkeys(NODES, 0)
+    prepared = [each.task.split(" : ")[1] for each in again.of("podnet.baremetal.host : ", "node1") if not each.skipped]
+    assert [task for task in prepared if not task.startswith(("Validating arguments", "Prepare the node"))] == [
+        "Read the settings",
+        "Write what is to be at boot, and once what was before",
+    ], "each costs a call of the node"
 
 
 def test_the_tables_are_those_of_the_ledger(cluster: Cluster) -> None:
@@ -175,6 +181,11 @@ def test_what_somebody_spoiled_is_repaired_exactly_and_what_is_not_ours_stays(cl
         cluster.run(node, command)
     repaired = cluster.site("--diff")
     assert [(each.host, each.task.split(" : ")[1], each.commands) for each in repaired.changed] == [
+        (
+            "node2",
+            "Write what is to be at boot, and once what was before",
+            ["install -m 0644 /dev/stdin /etc/sysctl.d/90-podnet.conf"],
+        ),
         ("node3", "Give the settings their values, now and at boot", []),
         ("node1", "Make the VXLAN device of this node", ["ip link set dev flannel.1 mtu 1450"]),
         ("node2", "Make the VXLAN device of this node", ["ip link set dev flannel.1 address 02:f1:ac:14:01:00"]),

@@ -9,8 +9,9 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.podnet.baremetal.plugins.module_utils._converge import converge
-from ansible_collections.podnet.baremetal.plugins.module_utils._peers import peers_target
+from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Target, converge
+from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import pack_plan
+from ansible_collections.podnet.baremetal.plugins.module_utils._peers import PeersTarget, peers_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import vtep_target
 
 TABLES = (
@@ -69,9 +70,20 @@ ROUTES = [f"ip route replace 172.20.{n}.0/24 via 172.20.{n}.0 dev flannel.1 onli
 
 def device(check: bool = False, **options: Any) -> list[str]:
     """The commands of one run of vxlan_device."""
-    return list(converge(vtep_target("node1", {**OPTIONS, **options}), check=check).result()["commands"])
+    return commands(vtep_target("node1", {**OPTIONS, **options}), check=check)
 
 
-def peers(check: bool = False, wanted: list[dict[str, Any]] = PEERS, purge: bool = True) -> list[str]:
+def target(wanted: list[dict[str, Any]] = PEERS, *, purge: bool = True, nexthops: str = "auto") -> PeersTarget:
+    """The target of vxlan_peers on node1."""
+    plan = {"plan": pack_plan(wanted), "own": ""}
+    return peers_target({"node": "node1", "device": "flannel.1", "purge": purge, "nexthops": nexthops, **plan})
+
+
+def peers(check: bool = False, wanted: list[dict[str, Any]] = PEERS, purge: bool = True, nexthops: str = "auto") -> list[str]:
     """The commands of one run of vxlan_peers."""
-    return list(converge(peers_target("node1", "flannel.1", wanted, purge=purge), check=check).result()["commands"])
+    return commands(target(wanted, purge=purge, nexthops=nexthops), check=check)
+
+
+def commands(of: Target[Any], *, check: bool = False) -> list[str]:
+    """The commands of one run."""
+    return list(converge(of, check=check).result(diff=False)["commands"])

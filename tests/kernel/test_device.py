@@ -202,7 +202,7 @@ def test_an_absent_device_takes_one_command_then_none(overlay: Node) -> None:
 
 def test_a_kernel_without_the_kind_says_so(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     # This kernel has VXLAN and has no GENEVE: its answer to one is its answer to the other where that is missing.
-    monkeypatch.setattr(_links, "KIND", "geneve")
+    monkeypatch.setattr(_links, "VXLAN", "geneve")
     with pytest.raises(Failed, match=r"ip link add .*: Unknown device type: this kernel has no VXLAN: load the module vxlan"):
         device()
 

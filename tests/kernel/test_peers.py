@@ -11,15 +11,12 @@ import sys
 from typing import Any
 
 import pytest
-from ansible_collections.podnet.baremetal.plugins.module_utils._converge import converge
+from ansible_collections.podnet.baremetal.plugins.module_utils._entry import entry_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
-from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import Kernel, KernelTarget
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import Entry, FdbEntry, PodRoute, StaticNeigh
-from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import peer_objects
-from ansible_collections.podnet.baremetal.plugins.module_utils._peers import PEER_RANKS, entry_target, peers_target
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from node import FDB, NEIGHBOURS, PEERS, ROUTES, Node, device, peers
+from node import FDB, NEIGHBOURS, PEERS, ROUTES, Node, commands, device, peers, target
 
 
 def test_two_peers_are_two_of_each_kind_in_order(node: Node) -> None:
@@ -177,7 +174,7 @@ def test_one_entry_comes_and_goes_alone(overlay: Node, entry: Entry, command: st
     before = overlay.dump()
 
     def run(state: str) -> list[str]:
-        return list(converge(entry_target("node1", entry, state), check=False).result()["commands"])
+        return commands(entry_target("node1", entry, state))
 
     assert (run("present"), run("present")) == ([command], [])
     assert (run("absent"), run("absent")) == ([entry.absent], [])
@@ -186,17 +183,14 @@ def test_one_entry_comes_and_goes_alone(overlay: Node, entry: Entry, command: st
 
 def test_a_delete_of_what_is_gone_is_success(overlay: Node) -> None:
     entry = PodRoute("flannel.1", "172.20.1.0/24", "172.20.1.0")
-    target = entry_target("node1", entry, "absent")
-    steps = target.drift()
+    gone = entry_target("node1", entry, "absent")
+    steps = gone.drift()
     overlay.run("ip route del 172.20.1.0/24")
-    target.apply(steps)
+    gone.apply(steps)
 
 
 def test_a_user_without_the_capability_is_told_before_anything(node: Node) -> None:
-    code = (
-        "from ansible_collections.podnet.baremetal.plugins.module_utils._peers import peers_target\n"
-        "peers_target('node1', 'flannel.1', [], purge=True)\n"
-    )
+    code = "from ansible_collections.podnet.baremetal.plugins.module_utils._peers import peers_target\npeers_target({'node': 'node1'})\n"
     command = ["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", sys.executable, "-c", code]
     answer = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True, check=False
@@ -205,9 +199,9 @@ def test_a_user_without_the_capability_is_told_before_anything(node: Node) -> No
 
 
 def test_a_second_run_waits_for_the_first(overlay: Node) -> None:
-    target = peers_target("node1", "flannel.1", PEERS, purge=True)
+    first = target()
     code = "import fcntl, os; fcntl.flock(os.open('/proc/self/ns/net', os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)"
-    with target.lock():
+    with first.lock():
         assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 1
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
 
@@ -254,8 +248,8 @@ def test_random_tables_come_out_as_iproute2_makes_them(node: Node, first: list[d
     tables = []
     for program in (_by_messages, _by_iproute2):
         device(addresses=["172.20.0.0/32", "2001:db8:ffff::/128"])
-        program(node, [], first)
-        program(node, first, then)
+        program(node, first)
+        program(node, then)
         tables.append(node.dump())
         device(state="absent")
     ours, theirs = ([line for line in table.splitlines() if "flannel.1" in line and "<" not in line] for table in tables)
@@ -263,13 +257,10 @@ def test_random_tables_come_out_as_iproute2_makes_them(node: Node, first: list[d
     assert len(then) == sum(" dst " in line for line in ours)
 
 
-def _by_messages(node: Node, _before: object, wanted: list[dict[str, Any]]) -> None:
+def _by_messages(node: Node, wanted: list[dict[str, Any]]) -> None:
     peers(wanted=wanted)
 
 
-def _by_iproute2(node: Node, before: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
-    scope = peers_target("node1", "flannel.1", wanted, purge=True).scope
-    entries = peer_objects("flannel.1", wanted)
-    for step in KernelTarget("node1", "flannel.1", scope, entries, kernel=Kernel()).drift():
+def _by_iproute2(node: Node, wanted: list[dict[str, Any]]) -> None:
+    for step in target(wanted).drift():
         node.run(step.command)
-    assert scope.purge == PEER_RANKS

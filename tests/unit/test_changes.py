@@ -5,22 +5,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change, changes, left_after
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
-    EVERY_RANK,
+    EVERY_KIND,
     Address,
     DeviceSysctl,
     FdbEntry,
+    Nexthop,
     Object,
     OtherLink,
     PodRoute,
     StaticNeigh,
     VxlanDevice,
+    place_of,
     scope_of,
 )
 from hypothesis import given
@@ -30,6 +31,7 @@ DEVICE = VxlanDevice("flannel.1", 1, 8472, "198.51.100.1", "eth0", "02:f1:ac:14:
 VTEP = Address("flannel.1", "172.20.0.0/32")
 NEIGH = StaticNeigh("flannel.1", "172.20.1.0", "02:f1:ac:14:01:00")
 FDB = FdbEntry("flannel.1", "02:f1:ac:14:01:00", "198.51.100.2")
+NEXTHOP = Nexthop("flannel.1", 7, "172.20.1.0")
 ROUTE = PodRoute("flannel.1", "172.20.1.0/24", "172.20.1.0")
 ALL: tuple[Object, ...] = (DEVICE, VTEP, NEIGH, FDB, ROUTE)
 
@@ -63,7 +65,7 @@ def test_what_goes_goes_in_reverse_order() -> None:
 
 
 def test_a_peer_that_moved_costs_one_command() -> None:
-    moved = replace(FDB, destination="198.51.100.9")
+    moved = FDB._replace(destination="198.51.100.9")
     assert commands((moved,), (FDB,)) == ["bridge fdb replace 02:f1:ac:14:01:00 dev flannel.1 dst 198.51.100.9 self permanent"]
 
 
@@ -93,24 +95,24 @@ def test_the_right_address_comes_before_the_wrong_one_goes() -> None:
     ],
 )
 def test_a_field_that_the_kernel_changes_in_place_costs_one_command(field: str, value: Any, command: str) -> None:
-    assert commands((DEVICE,), (replace(DEVICE, **{field: value}),)) == [f"ip link set dev flannel.1 {command}"]
+    assert commands((DEVICE,), (DEVICE._replace(**{field: value}),)) == [f"ip link set dev flannel.1 {command}"]
 
 
 @pytest.mark.parametrize(("field", "value"), [("vni", 5), ("port", 4789), ("features", ("gbp",)), ("local", "2001:db8::1")])
 def test_what_only_a_new_device_can_have_is_refused_and_said_unless_allowed(field: str, value: Any) -> None:
-    other = replace(DEVICE, **{field: value})
+    other = DEVICE._replace(**{field: value})
     with pytest.raises(Refused, match=r"flannel.1: .* is .* and must be .*recreate: true"):
         changes((DEVICE,), (other,))
     assert commands((DEVICE,), (other,), recreate=True) == ["ip link del flannel.1", DEVICE.present]
 
 
 def test_a_new_device_gets_everything_back_that_the_old_one_had() -> None:
-    old = replace(DEVICE, port=4789)
+    old = DEVICE._replace(port=4789)
     assert commands(ALL, (old, *ALL[1:]), recreate=True) == ["ip link del flannel.1", *[thing.present for thing in ALL]]
 
 
 def test_a_set_mac_flushes_the_neighbours_so_they_are_put_back() -> None:
-    other = replace(DEVICE, mac="02:00:00:00:00:01")
+    other = DEVICE._replace(mac="02:00:00:00:00:01")
     assert commands(ALL, (other, *ALL[1:])) == ["ip link set dev flannel.1 address 02:f1:ac:14:00:00", NEIGH.present]
 
 
@@ -128,21 +130,37 @@ def test_a_route_that_leads_elsewhere_and_is_not_ours_is_refused() -> None:
 
 
 def test_a_route_through_our_device_is_taken_over_whoever_made_it() -> None:
-    assert commands((ROUTE,), (replace(ROUTE, protocol=3),)) == [ROUTE.present]
+    assert commands((ROUTE,), (ROUTE._replace(protocol=3),)) == [ROUTE.present]
+
+
+def test_a_route_by_nexthop_comes_after_it_and_goes_before_it() -> None:
+    route = ROUTE._replace(nexthop=7)
+    assert commands((route, NEXTHOP), ()) == [
+        "ip nexthop replace id 7 via 172.20.1.0 dev flannel.1 onlink proto 86",
+        "ip route replace 172.20.1.0/24 nhid 7 proto 86",
+    ]
+    assert commands((), (NEXTHOP, route)) == ["ip route del 172.20.1.0/24 nhid 7 proto 86", "ip nexthop del id 7"]
+    assert commands((ROUTE,), (NEXTHOP, route)) == [ROUTE.present, "ip nexthop del id 7"]
+    assert commands((NEXTHOP, route), (ROUTE,)) == [NEXTHOP.present, route.present]
+
+
+def test_a_nexthop_of_somebody_else_is_refused_by_what_it_is() -> None:
+    with pytest.raises(Refused, match=r"the nexthop 7 is not ours \(ip nexthop replace id 7 dev eth0 proto 4\).* nexthops: never"):
+        changes((NEXTHOP,), (Nexthop("eth0", 7, "", onlink=False, protocol=4),))
 
 
 def test_what_is_not_ours_is_not_deleted() -> None:
     foreign = (
-        replace(ROUTE, protocol=3),
-        replace(NEIGH, permanent=False),
-        replace(FDB, permanent=False),
+        ROUTE._replace(protocol=3),
+        NEIGH._replace(permanent=False),
+        FDB._replace(permanent=False),
         DeviceSysctl("flannel.1", "net.ipv6.conf.flannel/1.accept_ra", "0"),
     )
     assert commands((), foreign) == []
 
 
 def test_a_second_destination_of_one_mac_goes_and_the_right_one_stays() -> None:
-    second = replace(FDB, destination="198.51.100.9")
+    second = FDB._replace(destination="198.51.100.9")
     gone = "bridge fdb del 02:f1:ac:14:01:00 dev flannel.1 dst 198.51.100.9 self"
     assert commands((FDB,), (FDB, second)) == [gone]
     assert commands((FDB,), (second, FDB)) == [gone]
@@ -158,13 +176,14 @@ def test_the_all_zero_mac_may_have_many_destinations() -> None:
 numbers = st.integers(min_value=1, max_value=4)
 macs = numbers.map(lambda n: f"02:f1:ac:14:0{n}:00")
 entries = st.one_of(
-    st.builds(Address, st.just("flannel.1"), numbers.map(lambda n: f"172.20.{n}.0/32")),
-    st.builds(StaticNeigh, st.just("flannel.1"), numbers.map(lambda n: f"172.20.{n}.0"), macs),
-    st.builds(FdbEntry, st.just("flannel.1"), macs, numbers.map(lambda n: f"198.51.100.{n}")),
-    st.builds(PodRoute, st.just("flannel.1"), numbers.map(lambda n: f"172.20.{n}.0/24"), numbers.map(lambda n: f"172.20.{n}.0")),
+    numbers.map(lambda n: Address("flannel.1", f"172.20.{n}.0/32")),
+    st.tuples(numbers, macs).map(lambda pair: StaticNeigh("flannel.1", f"172.20.{pair[0]}.0", pair[1])),
+    st.tuples(macs, numbers).map(lambda pair: FdbEntry("flannel.1", pair[0], f"198.51.100.{pair[1]}")),
+    numbers.map(lambda n: Nexthop("flannel.1", n, f"172.20.{n}.0")),
+    st.tuples(numbers, numbers).map(lambda pair: PodRoute("flannel.1", f"172.20.{pair[0]}.0/24", f"172.20.{pair[1]}.0")),
 )
 devices = st.builds(
-    replace,
+    VxlanDevice._replace,
     st.just(DEVICE),
     mtu=st.sampled_from([1400, 1450]),
     mac=st.sampled_from(["02:f1:ac:14:00:00", "02:00:00:00:00:01"]),
@@ -180,7 +199,7 @@ def applied(steps: list[Change], current: tuple[Object, ...]) -> set[Object]:
         table = set(left_after([step], list(table))) if isinstance(step.thing, VxlanDevice) else table
         if isinstance(step.new, VxlanDevice) and step.field:
             device = next(thing for thing in table if isinstance(thing, VxlanDevice))
-            table = (table - {device}) | {replace(device, **{step.field: getattr(step.new, step.field)})}
+            table = (table - {device}) | {device._replace(**{step.field: getattr(step.new, step.field)})}
         else:
             table = (table - {step.old}) | ({step.new} if step.new else set())
     return table
@@ -206,9 +225,9 @@ def test_every_step_is_about_something_that_differs(desired: tuple[Object, ...],
 def test_nothing_is_deleted_before_everything_new_is_made(desired: tuple[Object, ...], current: tuple[Object, ...]) -> None:
     steps = changes(desired, (desired[0], *current[1:]))
     deletions = [step.new is None for step in steps]
-    ranks = [step.thing.rank for step in steps]
-    made = ranks[: len(ranks) - sum(deletions)]
-    gone = ranks[len(made) :]
+    places = [place_of(step.thing) for step in steps]
+    made = places[: len(places) - sum(deletions)]
+    gone = places[len(made) :]
     assert deletions == sorted(deletions)
     assert made == sorted(made)
     assert gone == sorted(gone, reverse=True)
@@ -216,7 +235,7 @@ def test_nothing_is_deleted_before_everything_new_is_made(desired: tuple[Object,
 
 @given(tables)
 def test_a_scope_with_purge_covers_what_is_ours_on_the_device_alone(current: tuple[Object, ...]) -> None:
-    scope = scope_of("flannel.1", (), purge=EVERY_RANK)
+    scope = scope_of("flannel.1", (), purge=EVERY_KIND)
     assert all(scope.covers(thing) for thing in current)
-    elsewhere = scope_of("flannel.2", (), purge=EVERY_RANK)
+    elsewhere = scope_of("flannel.2", (), purge=EVERY_KIND)
     assert not any(elsewhere.covers(thing) for thing in current)

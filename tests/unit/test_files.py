@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import converge
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
-from ansible_collections.podnet.baremetal.plugins.module_utils._files import TextFile, file_mode, write_atomically
-from ansible_collections.podnet.baremetal.plugins.module_utils._lock import node_lock
+from ansible_collections.podnet.baremetal.plugins.module_utils._files import TextFile, file_mode, files_target, write_atomically
+from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock
 
 CLONE_NEWNS = 0x00020000  # linux/sched.h
 OLD, NEW = "old\n" * 4000, "new\n" * 5000
@@ -74,7 +74,7 @@ def test_a_file_is_made_changed_and_removed_and_each_time_only_once(path: Path) 
 def test_the_diff_is_the_old_text_and_the_new(path: Path) -> None:
     path.write_text("old\n")
     path.chmod(0o600)
-    diff = converge(wanted(path, "new\n"), check=True).result()["diff"]
+    diff = converge(wanted(path, "new\n"), check=True).result(diff=True)["diff"]
     assert (diff["before"], diff["after"]) == ("old\n", "new\n")
 
 
@@ -101,6 +101,28 @@ def test_the_mode_is_exact_whatever_the_umask(path: Path) -> None:
         os.umask(before)
     modes = [(path.parent / name).stat().st_mode & 0o777 for name in ("cni", "cni/net.d", f"cni/net.d/{path.name}")]
     assert modes == [0o755, 0o700, 0o600]
+
+
+def test_a_file_that_is_to_be_written_once_is_left_as_it_is_until_it_is_removed(path: Path) -> None:
+    assert commands_once(path, OLD) == [f"install -m 0600 /dev/stdin {path}"]
+    path.chmod(0o640)
+    assert commands_once(path, NEW) == []
+    assert (path.read_text(), path.stat().st_mode & 0o777) == (OLD, 0o640)
+    assert commands_once(path, None) == [f"rm {path}"]
+    path.write_text("")
+    assert commands_once(path, NEW) == [], "an empty one is there as well"
+    path.unlink()
+    assert commands_once(path, NEW) == [f"install -m 0600 /dev/stdin {path}"]
+    assert path.read_text() == NEW
+
+
+def commands_once(path: Path, text: str | None) -> list[str]:
+    """What node_files does, and before that says in check mode."""
+    file = {"path": str(path), "content": text, "mode": "0600", "once": True}
+    target = files_target("node1", {"files": [file], "state": "absent" if text is None else "present"})
+    promised, done = ([change.command for change in converge(target, check=check).changes] for check in (True, False))
+    assert done == promised
+    return done
 
 
 def test_directories_that_we_made_leave_with_the_file(path: Path) -> None:

@@ -58,7 +58,7 @@ for number in range(first, first + count):
 
 def options(path: Path, *names: str, **more: Any) -> dict[str, Any]:
     hosts = [{"name": name, "underlay": f"198.51.100.{name[4:]}"} for name in names]
-    nothing = dict.fromkeys(("service_cidr", "node_prefix", "reserved", "name"))
+    nothing = dict.fromkeys(("service_cidr", "node_prefix", "reserved", "name", "brief"))
     return {"ledger": str(path), "state": "present", "cluster_cidr": "172.20.0.0/16", "hosts": hosts, **nothing, **more}
 
 
@@ -74,7 +74,7 @@ def test_the_file_has_one_node_a_line() -> None:
 
 def test_an_empty_ledger_is_a_ledger(tmp_path: Path) -> None:
     path = tmp_path / "ledger.json"
-    assert run(path).result()["commands"] == ["network 172.20.0.0/16"]
+    assert run(path).result(diff=True)["commands"] == ["network 172.20.0.0/16"]
     assert not run(path).changes
     assert '"nodes": {}' in path.read_text()
 
@@ -104,9 +104,9 @@ def test_a_life_of_a_ledger(tmp_path: Path) -> None:
         would = step(check=True)
         assert (path.read_bytes() if path.exists() else None) == before
         did, again = step(), step()
-        assert would.result() == did.result()
-        assert (did.result()["commands"], did.facts["generation"]) == (commands, generation)
-        assert again.result()["commands"] == []
+        assert would.result(diff=True) == did.result(diff=True)
+        assert (did.result(diff=True)["commands"], did.facts["generation"]) == (commands, generation)
+        assert again.result(diff=True)["commands"] == []
     assert os.listdir(tmp_path) == ["ledger.json"]
     assert path.stat().st_mode & 0o777 == 0o644
 
@@ -115,7 +115,7 @@ def test_the_diff_shows_the_lines_that_change(tmp_path: Path) -> None:
     path = tmp_path / "ledger.json"
     run(path, "node1", "node2")
     hosts = [{"name": "node1", "underlay": "198.51.100.1"}, {"name": "node2", "underlay": "198.51.100.22"}]
-    outcome = run(path, hosts=hosts, check=True).result()
+    outcome = run(path, hosts=hosts, check=True).result(diff=True)
     assert outcome["commands"] == ["lease node2 172.20.1.0/24 underlay 198.51.100.22 mac 02:f1:ac:14:01:00 (kept)"]
     assert outcome["diff"]["before"] == '"node2": {"subnets": ["172.20.1.0/24"], "underlay": "198.51.100.2", "state": "active"}\n'
     assert outcome["diff"]["after"] == '"node2": {"subnets": ["172.20.1.0/24"], "underlay": "198.51.100.22", "state": "active"}\n'
@@ -283,7 +283,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import ta
 
 def run(count):
     hosts = [{"name": f"node{n}", "underlay": f"198.51.100.{n}"} for n in range(1, count + 1)]
-    nothing = dict.fromkeys(("service_cidr", "node_prefix", "reserved", "name"))
+    nothing = dict.fromkeys(("service_cidr", "node_prefix", "reserved", "name", "brief"))
     options = {"ledger": f"{place}/ledger.json", "state": "present", "cluster_cidr": "172.20.0.0/16", "hosts": hosts, **nothing}
     return converge(target(options), check=False)
 

@@ -1,0 +1,89 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What tasks need of the ledger, made once a run and found by every host at once. I/O: the ledger, and files that end with the run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from ansible import constants
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
+from ansible_collections.podnet.baremetal.plugins.module_utils._files import write_atomically
+from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import directory_lock, lease_facts, read
+from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import pack_plan
+from ansible_collections.podnet.baremetal.plugins.module_utils._plan import ACTIVE, Ledger, all_peers, document_of
+
+
+class Planned(NamedTuple):
+    """The lease of a node, as pod_subnet returns it, with the cluster's CIDRs, and the plan, which is the same for all nodes."""
+
+    lease: dict[str, Any]
+    plan: str
+
+
+def planned(path: str, node: str | None) -> Planned:
+    """Find a node in the plan of the ledger at `path`. Raises Refused where the ledger or an active lease in it is missing.
+
+    Each host's task runs in a process of its own. The first one reads and checks the whole ledger and leaves behind a line for each
+    node; the others look for the line of theirs, so that what a host costs does not grow with the number of hosts.
+    """
+    if not node:
+        raise Refused("ledger needs node, the name of this node in it: node: '{{ inventory_hostname }}'.")
+    copy = copy_of_the_run(path)
+    file = _prepared(copy if os.path.exists(copy) else path, node)
+    with open(file, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as lines:
+        start = lines.find(f"\n{node} ".encode())
+        if start < 0:
+            raise refuse(node, "its lease", "missing", f"the ledger {path} has no active node of this name")
+        line = lines[start + 1 : lines.find(b"\n", start + 1)]
+        plan = lines[: lines.find(b"\n")]
+    return Planned(json.loads(line[len(node.encode()) + 1 :]), plan.decode())
+
+
+def _prepared(path: str, node: str) -> str:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError as error:
+        read(path)  # a directory that is missing has a sentence of its own
+        raise Refused(f"{node}: the ledger {path} is not there: let podnet.baremetal.pod_subnet make it first.") from error
+    except OSError as error:
+        raise Refused(f"{path}: the ledger cannot be read: {error.strerror}.") from error
+    version = f"{os.path.abspath(path)} {status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+    file = _run_file("plan", version)
+    if not os.path.exists(file):
+        _prepare(file, path)
+    return file
+
+
+def _prepare(file: str, path: str) -> None:
+    with directory_lock(file):
+        ledger = None if os.path.exists(file) else read(path)
+        if ledger:
+            write_atomically(file, "".join(_lines(ledger)), 0o600)
+
+
+def _lines(ledger: Ledger) -> Iterator[str]:
+    """The plan, then each active node with its lease."""
+    yield pack_plan(asdict(peer) for peer in all_peers(ledger)) + "\n"
+    cluster_cidr = document_of(ledger)["network"]["cluster_cidr"]
+    for lease in ledger.leases:
+        if lease.state == ACTIVE:
+            yield f"{lease.name} {json.dumps({**lease_facts(lease), 'cluster_cidr': cluster_cidr})}\n"
+
+
+def copy_of_the_run(path: str) -> str:
+    """Where a run under --check keeps what the ledger at `path` would be."""
+    return _run_file("ledger", os.path.abspath(path))
+
+
+def _run_file(kind: str, identity: str) -> str:
+    """The path of a file in the directory that ansible makes for a run and removes at its end."""
+    name = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    return os.path.join(vars(constants)["DEFAULT_LOCAL_TMP"], f"podnet-{kind}-{name}")
