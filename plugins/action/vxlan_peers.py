@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, about
 from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_device
 from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import pack_plan
 from ansible_collections.podnet.baremetal.plugins.module_utils._peers_options import ARGUMENTS, RULES
@@ -24,7 +24,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         _, options = ActionBase.validate_argument_spec(self, argument_spec=ARGUMENTS, **RULES)
         try:
-            options = self._with_plan(options)
+            options = self._with_plan(options, options["node"] or (task_vars or {})["inventory_hostname"])
         except Refused as error:
             return {**result, "failed": True, "msg": str(error), "commands": []}
         answer = by_the_short_road(self, task_vars or {}, options)
@@ -32,12 +32,13 @@ class ActionModule(ActionBase):
             answer = self._execute_module(module_args=options, task_vars=task_vars)
         return {**result, **answer}
 
-    def _with_plan(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def _with_plan(self, options: Mapping[str, Any], host: str) -> dict[str, Any]:
         given = {name: value for name, value in options.items() if name not in {"ledger", "peers"} and value is not None}
-        valid_device(given.get("node") or "vxlan_peers", "device", given["device"])
+        valid_device(host, "device", given["device"])
         if options["ledger"]:
             lease, plan = planned(self._loader.path_dwim(options["ledger"]), options["node"])
             given |= {"plan": plan, "own": lease["mac"]}
         elif options["peers"] is not None:
-            given["plan"] = pack_plan(options["peers"])
+            with about(host):
+                given["plan"] = pack_plan(options["peers"])
         return given

@@ -147,6 +147,32 @@ def test_a_modules_life_in_four_runs_each(node: Lab, module: str) -> None:
     assert node.run("node1", *table.split(), check=False).stdout == start
 
 
+def test_the_short_road_and_the_ordinary_module_give_the_same_answers(node: Lab) -> None:
+    peers = "podnet.baremetal.vxlan_peers"
+    lives = [{"peers": [PEER], "purge": True}, {"peers": [{**PEER, "underlay": "127.0.0.1"}]}, {"peers": [], "purge": True}]
+    tasks = [
+        {"name": f"{n} {run} {roads}", peers: options, "check_mode": run == "check", "ignore_errors": True, **roads}
+        for n, options in enumerate(lives)
+        for run in ("check", "apply")
+        for roads in ({"vars": {"ansible_pipelining": True}}, {"vars": {"ansible_pipelining": False}})
+        if not (run == "apply" and roads["vars"]["ansible_pipelining"])
+    ]
+    outcomes = node.play([{"hosts": "node1", "gather_facts": False, "tasks": tasks}], "--diff").outcomes
+    said = [(each.changed, each.failed, each.commands, each.diff, each.msg) for each in outcomes]
+    for short, ordinary, applied in zip(said[::3], said[1::3], said[2::3]):
+        assert short == ordinary == applied
+    assert [each.failed for each in outcomes] == [False] * 3 + [True] * 3 + [False] * 3
+    assert outcomes[0].commands
+
+
+def test_an_interpreter_that_is_too_old_or_missing_takes_the_ordinary_road(node: Lab) -> None:
+    missing = node.task("podnet.baremetal.vxlan_peers", {"peers": []}, vars={"ansible_python_interpreter": "/nowhere/python3"})
+    assert missing.one().failed
+    assert "/nowhere/python3" in str(missing.one().result), "Ansible's own words"
+    found = node.task("podnet.baremetal.vxlan_peers", {"peers": []}, vars={"ansible_python_interpreter": "auto_silent"})
+    assert not found.succeeded().one().changed
+
+
 def test_an_interpreter_without_pyroute2_is_told_what_to_install(node: Lab, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
