@@ -1,4 +1,4 @@
-# make demo, make demo-down, make test, make lint: see README.md.
+# make demo, make demo-down, make test, make lint, make bench: see README.md.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := build/venv
@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):/usr/sbin:/sbin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export MYPYPATH := build/collections
 
-.PHONY: all setup demo demo-down lint test
+.PHONY: all setup bench demo demo-down lint test
 
 all: demo
 
@@ -48,6 +48,10 @@ test: setup
 # The linters, the types, and the rules of the design.
 lint: setup
 	@$(BIN)/python -m pytest tests/lint
+
+# What a run costs beside what it is compared with, as a table and as build/bench.json. ROWS='no-op|one peer' measures only those, RUNS=1 once.
+bench: setup
+	@PYTHONPATH=build/collections:tests/integration ROWS='$(ROWS)' RUNS='$(RUNS)' $(BIN)/python tests/bench/bench.py
 
 # --- the demonstration --------------------------------------------------------
 

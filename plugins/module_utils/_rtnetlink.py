@@ -69,6 +69,7 @@ NEIGHBOUR = struct.Struct("=BxxxiHBB")  # ndmsg: family, interface, state, flags
 ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: family, dst and src length, tos, table, protocol, scope, type, flags
 NEXTHOP = struct.Struct("=BBBxI")  # nhmsg: family, scope, protocol, flags
 UNSIGNED = struct.Struct("=I")
+NEXTHOP_HEADER, GATEWAY_HEADER = ATTRIBUTE.pack(8, RTA_NH_ID), ATTRIBUTE.pack(8, RTA_GATEWAY)  # of IPv4
 LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
 
 # 256 unread answers fit the default receive buffer and a send above about 200 kB is refused; stay well below both.
@@ -160,8 +161,12 @@ class RouteSocket:
         """
         first = self._sequence + 1
         self._sequence += len(block)
-        flags = [NLM_F_REQUEST] * (len(block) - 1) + [NLM_F_REQUEST | NLM_F_ACK]
-        self._socket.send(b"".join(_message(kind, flags[i] | more, first + i, body) for i, (kind, more, body) in enumerate(block)))
+        messages = [
+            MESSAGE.pack(MESSAGE.size + len(body), kind, flags | NLM_F_REQUEST, number, 0) + body
+            for number, (kind, flags, body) in enumerate(block[:-1], first)
+        ]
+        kind, flags, body = block[-1]
+        self._socket.send(b"".join([*messages, _message(kind, flags | NLM_F_REQUEST | NLM_F_ACK, self._sequence, body)]))
         refusals = []
         for data, start, end, kind, answer_flags, sequence in self._received():
             if kind == NLMSG_ERROR and sequence >= first:
@@ -369,7 +374,7 @@ def nexthop_route_head(index: int, length: int) -> Shape:
 
 
 def nexthop_and_gateway(gateway: bytes) -> bytes:
-    return _attribute(RTA_NH_ID, nexthop_number(gateway)) + _attribute(RTA_GATEWAY, gateway)
+    return NEXTHOP_HEADER + nexthop_number(gateway) + GATEWAY_HEADER + gateway
 
 
 def nexthop_number(gateway: bytes) -> bytes:

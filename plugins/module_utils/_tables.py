@@ -160,7 +160,7 @@ def _completed(route: PodRoute, nexthop: Nexthop | None) -> PodRoute:
 
 
 def _kind_and_verb(step: Change) -> tuple[type, bool]:
-    return type(step.thing), step.new is None
+    return type(step.new or step.old), step.new is None
 
 
 def _failed(step: Change, error: OSError, done: Sequence[str]) -> Failed:

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import base64
 import struct
 import zlib
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
 from itertools import groupby
 
@@ -21,12 +21,12 @@ def pack(rows: Iterable[Row]) -> str:
     ordered = sorted(rows, key=_shape)
     sections = [(shape, list(section)) for shape, section in groupby(ordered, key=_shape)]
     parts = [SECTION.pack(*shape, len(section)) + b"".join(_struct(shape).pack(*row) for row in section) for shape, section in sections]
-    return base64.b64encode(zlib.compress(b"".join(parts))).decode()
+    return b2a_base64(zlib.compress(b"".join(parts)), newline=False).decode()
 
 
 def unpack(text: str) -> list[Row]:
     """The rows that `pack` packed."""
-    data = zlib.decompress(base64.b64decode(text))
+    data = zlib.decompress(a2b_base64(text))
     rows: list[Row] = []
     offset = 0
     while offset < len(data):

@@ -9,13 +9,14 @@ An ordinary module is packed, sent, unpacked and started under AnsibleModule, wh
 
 from __future__ import annotations
 
-import base64
 import json
+import marshal
 import shlex
+import sys
 import zlib
+from binascii import b2a_base64
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,27 +31,45 @@ PROGRAM = """\
 import sys
 if sys.version_info < (3, 9):
     sys.exit("Python 3.9 or newer is needed")
-import base64, gc, json, zlib
+import gc, json, marshal, zlib
+from binascii import a2b_base64
 gc.disable()  # the process ends before there is anything to collect
 options = {{"own": "", "node": "", **json.loads({options!r})}}
-for name, source in json.loads(zlib.decompress(base64.b64decode("{engine}"))).items():
+if sys.implementation.cache_tag == "{tag}":
+    engine = marshal.loads(zlib.decompress(a2b_base64("{compiled}")))
+else:
+    sources = json.loads(zlib.decompress(a2b_base64("{sources}")))
+    engine = {{name: compile(source, name, "exec", dont_inherit=True) for name, source in sources.items()}}
+for name, code in engine.items():
     sys.modules[name] = type(sys)(name)
-    exec(compile(source, name, "exec", dont_inherit=True), vars(sys.modules[name]))
+    exec(code, vars(sys.modules[name]))
 answer, target = sys.modules["{package}._converge"].answer, sys.modules["{package}._peers"].peers_target
 print(json.dumps(answer(lambda: target(options), check=options["check"], diff=options["diff"])))
 """
 
 
 def program(options: Mapping[str, Any]) -> bytes:
-    """The program that the node's Python reads, with the options of `peers_target`, `check` and `diff`. It prints one line of JSON."""
-    return PROGRAM.format(options=json.dumps(dict(options)), engine=_engine(), package=PACKAGE).encode()
+    """The program that the node's Python reads, with the options of `peers_target`, and `check` and `diff`. It prints one line of JSON."""
+    return PROGRAM.format(options=json.dumps(dict(options)), package=PACKAGE, **PACKED_ENGINE).encode()
 
 
-@cache
-def _engine() -> str:
+def _packed(data: bytes) -> str:
+    return b2a_base64(zlib.compress(data), newline=False).decode()
+
+
+def _engine() -> dict[str, str]:
+    """The engine as text, and compiled for a node whose Python is of the controller's version: compiling is a third of a no-op there."""
     directory = Path(__file__).resolve().parents[1] / "module_utils"
     sources = {f"{PACKAGE}.{name}": (directory / f"{name}.py").read_text(encoding="utf-8") for name in ENGINE}
-    return base64.b64encode(zlib.compress(json.dumps(sources).encode())).decode()
+    compiled = {name: compile(source, name, "exec", dont_inherit=True) for name, source in sources.items()}
+    return {
+        "sources": _packed(json.dumps(sources).encode()),
+        "compiled": _packed(marshal.dumps(compiled)),
+        "tag": str(sys.implementation.cache_tag),
+    }
+
+
+PACKED_ENGINE = _engine()  # at import, which is once a run: each host's task is a fork of the process that has it
 
 
 def by_the_short_road(action: ActionBase, task_vars: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any] | None:

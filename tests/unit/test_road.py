@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 UTILS = Path(__file__).resolve().parents[2] / "plugins" / "module_utils"
-# json and base64 bring re and struct anyway; nothing else than these is worth its import.
-STANDARD = {"__future__", "base64", "collections", "contextlib", "errno", "fcntl", "functools", "itertools", "os", "socket", "struct"}
+# json and typing bring re and functools anyway; nothing else than these is worth its import.
+STANDARD = {"__future__", "binascii", "collections", "contextlib", "errno", "fcntl", "functools", "itertools", "os", "socket", "struct"}
 STANDARD |= {"typing", "zlib"}
 PEER = {"node": "node2", "subnets": ["172.20.1.0/24"], "underlay": "198.51.100.2", "mac": "02:f1:ac:14:01:00"}
 OPTIONS = {
@@ -54,6 +54,18 @@ def test_the_program_answers_in_one_line_without_site_packages() -> None:
         "bridge fdb replace 02:f1:ac:14:01:00 dev flannel.1 dst 198.51.100.2 self permanent",
         "ip route replace 172.20.1.0/24 via 172.20.1.0 dev flannel.1 onlink proto 86",
     ]
+
+
+def test_a_python_of_another_version_compiles_the_same_source_itself() -> None:
+    tag = f'cache_tag == "{sys.implementation.cache_tag}"'.encode()
+    other = program(OPTIONS).replace(tag, b'cache_tag == "another"')
+    assert other != program(OPTIONS)
+    answers = [
+        subprocess.run([sys.executable, "-I", "-S", "-"], input=text, capture_output=True, check=True).stdout
+        for text in (program(OPTIONS), other)
+    ]
+    assert answers[0] == answers[1]
+    assert json.loads(answers[0])["changed"]
 
 
 def test_whatever_the_options_say_is_only_data_to_the_program() -> None:

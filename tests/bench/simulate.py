@@ -1,0 +1,114 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the controller spends on a host of a large inventory whose nodes answer at once. I/O: ansible-playbook, no node."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from labs import CHECKOUT
+from measure import Row, answer, cpu
+from plans import CLUSTER, SERVICE, underlay
+from plays import PLAYBOOKS, clean, playbook
+
+FEW = 50
+PLAYS = ("site", "peers")
+ROWS = ("controller, a host", "controller, a host with its start", "tasks a node", "calls a node", "bytes a node")
+PLUGINS = Path(__file__).with_name("plugins")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """An inventory of so many hosts, with its ledger."""
+
+    directory: Path
+    n: int
+
+    def make(self) -> None:
+        self.directory.mkdir()
+        hosts = {f"node{number}": {"ansible_host": underlay(number)} for number in range(1, self.n + 1)}
+        variables = {
+            "ansible_connection": "answering",
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "podnet_cluster_cidr": CLUSTER,
+            "podnet_service_cidr": SERVICE,
+        }
+        groups = {"kube_node": {"hosts": hosts, "vars": variables}, "kube_control_plane": {"hosts": {"node1": None}}}
+        (self.directory / "hosts.yml").write_text(json.dumps(groups))
+        self.run(PLAYBOOKS / "ledger.yml")
+
+    def run(self, path: Path) -> Run:
+        """Run a playbook, which must change nothing but the ledger."""
+        calls, tasks = self.directory / "calls", self.directory / "tasks"
+        calls.write_text("")
+        environment = clean(
+            ANSIBLE_STDOUT_CALLBACK="default",
+            ANSIBLE_CALLBACKS_ENABLED="counted",
+            ANSIBLE_CALLBACK_PLUGINS=str(PLUGINS / "callback"),
+            ANSIBLE_CONNECTION_PLUGINS=str(PLUGINS / "connection"),
+            BENCH_CALLS=str(calls),
+            BENCH_TASKS=str(tasks),
+        )
+        command = playbook(path, self.directory / "hosts.yml", {})
+        seconds, _ = cpu(lambda: answer(command, env=environment))
+        sizes = [int(line) for line in calls.read_text().split()]
+        return Run(self.n, seconds, len(sizes), sum(sizes), json.loads(tasks.read_text()))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: CPU seconds, calls of the connection and the bytes sent by them, and what was done on each host."""
+
+    n: int
+    seconds: float
+    calls: int
+    size: int
+    hosts: dict[str, dict[str, Any]]
+
+    def no_op(self) -> Run:
+        """Itself; nothing has failed and nothing was changed."""
+        assert len(self.hosts) == self.n, len(self.hosts)
+        unhappy = {host: each for host, each in self.hosts.items() if each["changed"] or each["failures"] or each["unreachable"]}
+        assert not unhappy, unhappy
+        return self
+
+    @property
+    def tasks(self) -> float:
+        return float(median(host["tasks"] for host in self.hosts.values()))
+
+
+def controller(n: int, runs: int, scratch: Path, few: int = FEW) -> Iterator[Row]:
+    """`controller, a host`: the second run on many hosts, against few. What the start of a run costs is taken off in the stricter row."""
+    clusters = [Cluster(scratch / f"inventory-{n}", n), Cluster(scratch / f"inventory-{few}-for-{n}", few)]
+    alone = Cluster(scratch / f"inventory-1-for-{n}", 1)
+    for cluster in (*clusters, alone):
+        cluster.make()
+    start = median(alone.run(PLAYBOOKS / "empty.yml").seconds for _ in range(runs))
+    yield Row("controller, an empty play", 1, "s CPU", [start])
+    for name in PLAYS:
+        many: list[Run] = []
+        some: list[Run] = []
+        for _ in range(runs):
+            many.append(clusters[0].run(CHECKOUT / "playbooks" / f"{name}.yml").no_op())
+            some.append(clusters[1].run(CHECKOUT / "playbooks" / f"{name}.yml").no_op())
+        yield from _rows(name, many, some, start)
+
+
+def _rows(name: str, many: list[Run], few: list[Run], start: float) -> Iterator[Row]:
+    n = many[0].n
+    raw = [[run.seconds / run.n * 1000 for run in side] for side in (many, few)]
+    net = [[(run.seconds - start) / run.n * 1000 for run in side] for side in (many, few)]
+    measured: tuple[tuple[Any, ...], ...] = (
+        ("ms CPU", *net, 1.2),
+        ("ms CPU", *raw),
+        ("tasks", [many[-1].tasks], [few[-1].tasks]),
+        ("calls", [many[-1].calls / n], [few[-1].calls / few[-1].n]),
+        ("kB", [many[-1].size / n / 1000], [few[-1].size / few[-1].n / 1000]),
+    )
+    yield from (Row(f"{what}, {name}", n, *each) for what, each in zip(ROWS, measured))
