@@ -60,8 +60,14 @@ def test_a_node_finds_its_lease_and_the_plan_that_all_share(tmp_path: Path) -> N
 
 def test_the_ledger_is_read_once_a_run_and_again_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[str] = []
-    read = _plans.read
-    monkeypatch.setattr(_plans, "read", lambda path: reads.append(path) or read(path))
+    read = vars(_plans)["read"]
+
+    def noted(path: str) -> Ledger | None:
+        reads.append(path)
+        found: Ledger | None = read(path)
+        return found
+
+    monkeypatch.setattr(_plans, "read", noted)
     first = ledger_of("node1", "node2")
     path = written(tmp_path / "ledger.json", first)
     assert {planned(path, name).plan for name in ("node1", "node2", "node1")} == {planned(path, "node2").plan}
