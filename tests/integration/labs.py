@@ -160,7 +160,7 @@ def lab_module(options: dict[str, Any]) -> dict[str, Any]:
     """What the module returns when it is run directly."""
     command = [sys.executable, "-m", "ansible_collections.podnet.baremetal.plugins.modules.lab"]
     done = subprocess.run(
-        command, input=json.dumps({"ANSIBLE_MODULE_ARGS": options}), env=module_environment(), capture_output=True, text=True, check=False
+        command, input=json.dumps({"ANSIBLE_MODULE_ARGS": {**options, "_ansible_diff": True}}), env=module_environment(), capture_output=True, text=True, check=False
     )
     assert done.stdout, done.stderr
     return dict(json.loads(done.stdout))
