@@ -159,9 +159,8 @@ def take_away(directory: str) -> None:
 def lab_module(options: dict[str, Any]) -> dict[str, Any]:
     """What the module returns when it is run directly."""
     command = [sys.executable, "-m", "ansible_collections.podnet.baremetal.plugins.modules.lab"]
-    done = subprocess.run(
-        command, input=json.dumps({"ANSIBLE_MODULE_ARGS": {**options, "_ansible_diff": True}}), env=module_environment(), capture_output=True, text=True, check=False
-    )
+    arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {**options, "_ansible_diff": True}})
+    done = subprocess.run(command, input=arguments, env=module_environment(), capture_output=True, text=True, check=False)
     assert done.stdout, done.stderr
     return dict(json.loads(done.stdout))
 
