@@ -58,7 +58,7 @@ def _packed(data: bytes) -> str:
 
 
 def _engine() -> dict[str, str]:
-    """The engine as text, and compiled for a node whose Python is of the controller's version: compiling is a third of a no-op there."""
+    """The engine as text, and compiled for a node whose Python is of the controller's version: compiling is a quarter of a no-op there."""
     directory = Path(__file__).resolve().parents[1] / "module_utils"
     sources = {f"{PACKAGE}.{name}": (directory / f"{name}.py").read_text(encoding="utf-8") for name in ENGINE}
     compiled = {name: compile(source, name, "exec", dont_inherit=True) for name, source in sources.items()}
