@@ -5,28 +5,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._plans import planned
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._road import Module, ShortRoad
 
 
-class ActionModule(ActionBase):
-    """Fills in the options that follow from the lease, then runs the module, and returns the lease for the tasks after it."""
+class ActionModule(ShortRoad):
+    """Fills in the options that follow from the lease, and returns the lease for the tasks after it."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        options = dict(self._task.args)
+    MODULE = Module("vxlan_device")
+
+    def answer(self, given: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        options = dict(given)
         ledger = options.pop("ledger", None)
         if not ledger or options.get("state") == "absent":
-            return {**result, **self._execute_module(module_args=options, task_vars=task_vars)}
+            return super().answer(options, task_vars)
         try:
             lease = planned(self._loader.path_dwim(ledger), options.get("node")).lease
         except Refused as error:
-            return {**result, "failed": True, "msg": str(error), "commands": []}
-        options = {**_vtep(lease), **options}
-        return {**result, **self._execute_module(module_args=options, task_vars=task_vars), "lease": lease}
+            return {"failed": True, "msg": str(error), "commands": []}
+        return {**super().answer({**_vtep(lease), **options}, task_vars), "lease": lease}
 
 
 def _vtep(lease: dict[str, Any]) -> dict[str, Any]:

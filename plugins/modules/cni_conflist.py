@@ -23,7 +23,7 @@ requirements:
 options:
   path:
     description: The file. Its name must end in C(.conflist). Runtimes take the first file in lexical order.
-    type: path
+    type: str
     default: /etc/cni/net.d/10-flannel.conflist
   form:
     description:
@@ -127,7 +127,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._module import ru
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
 
 ARGUMENTS: dict[str, Any] = {
-    "path": {"type": "path", "default": "/etc/cni/net.d/10-flannel.conflist"},
+    "path": {"type": "str", "default": "/etc/cni/net.d/10-flannel.conflist"},
     "form": {"type": "str", "choices": ["flannel", "bridge"]},
     "content": {"type": "dict"},
     "name": {"type": "str", "default": "cbr0"},
@@ -142,6 +142,7 @@ ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "node": {"type": "str"},
 }
+RULES: dict[str, Any] = {"mutually_exclusive": [("form", "content")]}
 
 
 def _target(options: dict[str, Any]) -> Configuration:
@@ -149,7 +150,7 @@ def _target(options: dict[str, Any]) -> Configuration:
 
 
 def main() -> None:
-    run(ARGUMENTS, _target, mutually_exclusive=[("form", "content")])
+    run(ARGUMENTS, _target, **RULES)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "node": {"type": "str"},
 }
+RULES: dict[str, Any] = {"required_if": [("state", "present", ["rules"])]}
 
 
 def _target(options: dict[str, Any]) -> NftTable:
@@ -78,7 +79,7 @@ def _target(options: dict[str, Any]) -> NftTable:
 
 
 def main() -> None:
-    run(ARGUMENTS, _target, required_if=[("state", "present", ["rules"])])
+    run(ARGUMENTS, _target, **RULES)
 
 
 if __name__ == "__main__":

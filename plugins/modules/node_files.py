@@ -29,7 +29,7 @@ options:
     suboptions:
       path:
         description: Absolute path of the file. A symbolic link is refused.
-        type: path
+        type: str
         required: true
       content:
         description: The text. Required for O(state=present).
@@ -77,7 +77,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._module import ru
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
 
 FILE: dict[str, Any] = {
-    "path": {"type": "path", "required": True},
+    "path": {"type": "str", "required": True},
     "content": {"type": "str"},
     "mode": {"type": "raw", "default": "0644"},
     "once": {"type": "bool", "default": False},
@@ -87,6 +87,7 @@ ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "node": {"type": "str"},
 }
+RULES: dict[str, Any] = {}
 
 
 def _target(options: dict[str, Any]) -> TextFiles:
@@ -94,7 +95,7 @@ def _target(options: dict[str, Any]) -> TextFiles:
 
 
 def main() -> None:
-    run(ARGUMENTS, _target)
+    run(ARGUMENTS, _target, **RULES)
 
 
 if __name__ == "__main__":

@@ -165,6 +165,7 @@ ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "node": {"type": "str"},
 }
+RULES: dict[str, Any] = {"required_if": [("state", "present", ["local", "mac"])]}
 
 
 def _target(options: dict[str, Any]) -> KernelTarget:
@@ -172,7 +173,7 @@ def _target(options: dict[str, Any]) -> KernelTarget:
 
 
 def main() -> None:
-    run(ARGUMENTS, _target, required_if=[("state", "present", ["local", "mac"])])
+    run(ARGUMENTS, _target, **RULES)
 
 
 if __name__ == "__main__":

@@ -107,9 +107,32 @@ commands:
     - ip neigh replace 172.20.1.0 lladdr 02:f1:ac:14:01:00 dev flannel.1 nud permanent
 """
 
+from typing import Any
+
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
 from ansible_collections.podnet.baremetal.plugins.module_utils._peers import peers_target
-from ansible_collections.podnet.baremetal.plugins.module_utils._peers_options import ARGUMENTS, RULES
+
+PEER: dict[str, Any] = {
+    "node": {"type": "str", "required": True},
+    "subnets": {"type": "list", "elements": "str", "required": True},
+    "underlay": {"type": "str", "required": True},
+    "mac": {"type": "str", "required": True},
+}
+
+ARGUMENTS: dict[str, Any] = {
+    "device": {"type": "str", "default": "flannel.1"},
+    "ledger": {"type": "path"},
+    "peers": {"type": "list", "elements": "dict", "options": PEER},
+    "plan": {"type": "str"},
+    "own": {"type": "str"},
+    "purge": {"type": "bool", "default": False},
+    "nexthops": {"type": "str", "choices": ["always", "auto", "never"], "default": "auto"},
+    "node": {"type": "str"},
+}
+RULES: dict[str, Any] = {
+    "mutually_exclusive": [("ledger", "peers", "plan")],
+    "required_one_of": [("ledger", "peers", "plan")],
+}
 
 
 def main() -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import pack_plan
-from ansible_collections.podnet.baremetal.plugins.plugin_utils._road import program
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._road import Module
 from kernel import DEVICE, OWN_MAC, Batches, Peer, entries, forget, new_device, node, peers, show
 from measure import PYTHON, Row, Side, answer, by_turns, peak_memory
 
 COUNTING = str(Path(__file__).with_name("counting.py"))
+MODULE = Module("vxlan_peers")
 SHORT = 5  # times that a run does what is short
 CPU_LIMITS = {1000: 1.5, 5000: 0.5, 10000: 0.2}
 
@@ -32,7 +33,7 @@ class Program:
     def text(self) -> bytes:
         plan = pack_plan(self.wanted)
         parameters = {"device": DEVICE, "plan": plan, "own": OWN_MAC, "purge": True, "nexthops": "auto", "node": "node0"}
-        return program({**parameters, "check": False, "diff": False})
+        return MODULE.program(parameters, check=False, diff=False)
 
     def side(self, expected: int, prepare: Callable[[], object] = lambda: None, times: int = 1) -> Side:
         """Ours, to be measured; it must make that many peers reachable, with one neighbour, fdb entry and route each."""

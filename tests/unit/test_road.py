@@ -5,23 +5,19 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-import pytest
 from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import pack_plan
 from ansible_collections.podnet.baremetal.plugins.module_utils._wire import Row, pack, unpack
-from ansible_collections.podnet.baremetal.plugins.plugin_utils._road import ENGINE, PACKAGE, program
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._road import ISOLATED, PLAIN, UTILS, Module
 from hypothesis import given
 from hypothesis import strategies as st
 
-UTILS = Path(__file__).resolve().parents[2] / "plugins" / "module_utils"
-# json and typing bring re and functools anyway; nothing else than these is worth its import.
-STANDARD = {"__future__", "binascii", "collections", "contextlib", "errno", "fcntl", "functools", "itertools", "os", "socket", "struct"}
-STANDARD |= {"typing", "zlib"}
+COSTLY = {"ansible", "ast", "dataclasses", "inspect", "ipaddress", "logging", "netaddr", "pyroute2", "subprocess"}
 PEER = {"node": "node2", "subnets": ["172.20.1.0/24"], "underlay": "198.51.100.2", "mac": "02:f1:ac:14:01:00"}
 OPTIONS = {
     "device": "flannel.1",
@@ -29,26 +25,43 @@ OPTIONS = {
     "purge": True,
     "nexthops": "auto",
     "node": "node1",
-    "check": True,
-    "diff": True,
+    "own": None,
 }
 
 
-def imported(name: str) -> list[str]:
-    tree = ast.parse((UTILS / f"{name}.py").read_text())
-    plain = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-    return plain + [str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+def program(options: dict[str, Any], module: str = "vxlan_peers") -> bytes:
+    return Module(module).program(options, check=True, diff=True)
 
 
-@pytest.mark.parametrize("name", ENGINE)
-def test_each_file_of_the_engine_needs_only_those_before_it_and_little_else(name: str) -> None:
-    before = {f"{PACKAGE}.{each}" for each in ENGINE[: ENGINE.index(name)]}
-    assert {module if module.startswith(PACKAGE) else module.split(".")[0] for module in imported(name)} <= before | STANDARD
+def run(text: bytes) -> bytes:
+    return subprocess.run([sys.executable, "-I", "-S", "-"], input=text, capture_output=True, check=True, cwd="/").stdout
+
+
+def test_the_program_of_the_peers_imports_little() -> None:
+    text = program(OPTIONS) + b"\nprint(json.dumps(sorted(set(sys.modules))))"
+    loaded = {name.split(".")[0] for name in json.loads(run(text).splitlines()[-1]) if not name.startswith(UTILS)}
+    assert not loaded & COSTLY
+
+
+def test_a_program_holds_what_its_module_imports_and_nothing_of_ansible() -> None:
+    options = {"files": [{"path": "/run/podnet-test/file", "content": "1\n", "mode": "0644", "once": False}], "state": "present"}
+    answer = json.loads(run(program(options, "node_files")))
+    assert answer["changed"]
+    assert answer["diff"]["after"]
+
+
+def test_only_a_program_that_needs_pyroute2_looks_for_what_is_installed() -> None:
+    assert [Module(name).command for name in ("vxlan_peers", "nft_table", "vxlan_device")] == [ISOLATED, ISOLATED, PLAIN]
+
+
+def test_a_program_imports_nothing_from_where_it_is_started(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong file')")
+    done = subprocess.run([sys.executable, "-"], input=program(OPTIONS), capture_output=True, check=True, cwd=tmp_path)
+    assert json.loads(done.stdout)["changed"]
 
 
 def test_the_program_answers_in_one_line_without_site_packages() -> None:
-    done = subprocess.run([sys.executable, "-I", "-S", "-"], input=program(OPTIONS), capture_output=True, check=True, cwd="/")
-    (line,) = done.stdout.splitlines()
+    (line,) = run(program(OPTIONS)).splitlines()
     assert json.loads(line)["commands"] == [
         "ip neigh replace 172.20.1.0 lladdr 02:f1:ac:14:01:00 dev flannel.1 nud permanent",
         "bridge fdb replace 02:f1:ac:14:01:00 dev flannel.1 dst 198.51.100.2 self permanent",
@@ -60,18 +73,14 @@ def test_a_python_of_another_version_compiles_the_same_source_itself() -> None:
     tag = f'cache_tag == "{sys.implementation.cache_tag}"'.encode()
     other = program(OPTIONS).replace(tag, b'cache_tag == "another"')
     assert other != program(OPTIONS)
-    answers = [
-        subprocess.run([sys.executable, "-I", "-S", "-"], input=text, capture_output=True, check=True).stdout
-        for text in (program(OPTIONS), other)
-    ]
+    answers = [run(text) for text in (program(OPTIONS), other)]
     assert answers[0] == answers[1]
     assert json.loads(answers[0])["changed"]
 
 
 def test_whatever_the_options_say_is_only_data_to_the_program() -> None:
     hostile = 'x"\'\\\n"); import os; os.abort() #{engine}{{'
-    done = subprocess.run([sys.executable, "-I", "-S", "-"], input=program({**OPTIONS, "node": hostile}), capture_output=True, check=True)
-    assert json.loads(done.stdout)["changed"]
+    assert json.loads(run(program({**OPTIONS, "node": hostile})))["changed"]
 
 
 def test_a_plan_leaves_out_the_node_itself_and_costs_little() -> None:
