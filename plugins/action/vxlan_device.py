@@ -24,7 +24,7 @@ class ActionModule(ShortRoad):
         if not ledger or options.get("state") == "absent":
             return super().answer(options, task_vars)
         try:
-            lease = planned(self._loader.path_dwim(ledger), options.get("node")).lease
+            lease = planned(self._loader.path_dwim(ledger), options["node"]).lease
         except Refused as error:
             return {"failed": True, "msg": str(error), "commands": []}
         return {**super().answer({**_vtep(lease), **options}, task_vars), "lease": lease}

@@ -23,18 +23,17 @@ class ActionModule(ShortRoad):
     def answer(self, given: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         options = self.MODULE.validated(given)
         try:
-            plan = self._plan(options, options["node"] or task_vars["inventory_hostname"])
+            plan = self._plan(options)
         except Refused as error:
             return {"failed": True, "msg": str(error), "commands": []}
-        others = {name: value for name, value in given.items() if name not in {"ledger", "peers"}}
-        return super().answer({**others, **plan}, task_vars)
+        return self.sent({**options, "ledger": None, "peers": None, **plan}, task_vars)
 
-    def _plan(self, options: Mapping[str, Any], host: str) -> dict[str, Any]:
-        valid_device(host, "device", options["device"])
+    def _plan(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        valid_device(options["node"], "device", options["device"])
         if options["ledger"]:
             lease, plan = planned(self._loader.path_dwim(options["ledger"]), options["node"])
             return {"plan": plan, "own": lease["mac"]}
         if options["peers"] is None:
             return {}
-        with about(host):
+        with about(options["node"]):
             return {"plan": pack_plan(options["peers"])}

@@ -36,8 +36,8 @@ attributes:
 options:
   node:
     description:
-      - What messages call the node. The host name of the node by default.
-      - Give C({{ inventory_hostname }}) where an inventory calls it something else.
+      - What messages call the node, and its name in a ledger.
+      - The name of the host in the inventory by default.
     type: str
 """
 

@@ -31,13 +31,13 @@ options:
     description:
       - The network namespace, a path; C(/run/netns/NAME) if not given.
       - One below C(/run/netns) is made if it is missing. O(state=absent) removes the default one.
-    type: path
+    type: str
   conflist:
     description: The configuration to attach by; if not given, the first of O(conflist_directory), which is what a runtime takes.
-    type: path
+    type: str
   conflist_directory:
     description: Where the runtime's configurations are.
-    type: path
+    type: str
     default: /etc/cni/net.d
   plugin_directory:
     description: Where the plugins are, one directory or several with colons between.
@@ -140,9 +140,9 @@ PORT_MAPPING: dict[str, Any] = {
 }
 ARGUMENTS: dict[str, Any] = {
     "name": {"type": "str", "required": True},
-    "netns": {"type": "path"},
-    "conflist": {"type": "path"},
-    "conflist_directory": {"type": "path", "default": "/etc/cni/net.d"},
+    "netns": {"type": "str"},
+    "conflist": {"type": "str"},
+    "conflist_directory": {"type": "str", "default": "/etc/cni/net.d"},
     "plugin_directory": {"type": "str", "default": "/opt/cni/bin"},
     "ifname": {"type": "str", "default": "eth0"},
     "port_mappings": {"type": "list", "elements": "dict", "options": PORT_MAPPING},
@@ -150,6 +150,7 @@ ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "node": {"type": "str"},
 }
+RULES: dict[str, Any] = {}
 
 
 def _target(options: dict[str, Any]) -> Pod:
@@ -159,7 +160,7 @@ def _target(options: dict[str, Any]) -> Pod:
 
 
 def main() -> None:
-    run(ARGUMENTS, _target)
+    run(ARGUMENTS, _target, **RULES)
 
 
 if __name__ == "__main__":

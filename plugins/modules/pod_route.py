@@ -65,6 +65,7 @@ ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "node": {"type": "str"},
 }
+RULES: dict[str, Any] = {}
 
 
 def _target(options: dict[str, Any]) -> KernelTarget:
@@ -76,7 +77,7 @@ def _target(options: dict[str, Any]) -> KernelTarget:
 
 
 def main() -> None:
-    run(ARGUMENTS, _target)
+    run(ARGUMENTS, _target, **RULES)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,7 @@ ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "node": {"type": "str"},
 }
+RULES: dict[str, Any] = {"required_if": [("state", "present", ["mac"])]}
 
 
 def _target(options: dict[str, Any]) -> KernelTarget:
@@ -79,7 +80,7 @@ def _target(options: dict[str, Any]) -> KernelTarget:
 
 
 def main() -> None:
-    run(ARGUMENTS, _target, required_if=[("state", "present", ["mac"])])
+    run(ARGUMENTS, _target, **RULES)
 
 
 if __name__ == "__main__":

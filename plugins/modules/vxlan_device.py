@@ -88,7 +88,6 @@ EXAMPLES = r"""
 - name: Make the VTEP of every node as the ledger has it
   podnet.baremetal.vxlan_device:
     ledger: "{{ inventory_dir }}/podnet-ledger.json"
-    node: "{{ inventory_hostname }}"
   become: true
   register: vtep
 """

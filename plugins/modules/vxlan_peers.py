@@ -73,7 +73,7 @@ options:
   node:
     description:
       - The name of this node in O(ledger), whose own lease is not among its peers, and what messages call it.
-      - Required with O(ledger). Otherwise the host name of the node by default.
+      - The name of the host in the inventory by default.
     type: str
 """
 
@@ -81,7 +81,6 @@ EXAMPLES = r"""
 - name: Reach every other node of the ledger, and nobody else
   podnet.baremetal.vxlan_peers:
     ledger: "{{ inventory_dir }}/podnet-ledger.json"
-    node: "{{ inventory_hostname }}"
     purge: true
   become: true
 

@@ -10,14 +10,13 @@ import json
 import mmap
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from ansible import constants
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._files import write_atomically
 from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import directory_lock, lease_facts, read
-from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import pack_plan
+from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import pack_valid
 from ansible_collections.podnet.baremetal.plugins.module_utils._plan import ACTIVE, Ledger, all_peers, document_of
 
 
@@ -28,14 +27,12 @@ class Planned(NamedTuple):
     plan: str
 
 
-def planned(path: str, node: str | None) -> Planned:
+def planned(path: str, node: str) -> Planned:
     """Find a node in the plan of the ledger at `path`. Raises Refused where the ledger or an active lease in it is missing.
 
     Each host's task runs in a process of its own. The first one reads and checks the whole ledger and leaves behind a line for each
     node; the others look for the line of theirs, so that what a host costs does not grow with the number of hosts.
     """
-    if not node:
-        raise Refused("ledger needs node, the name of this node in it: node: '{{ inventory_hostname }}'.")
     copy = copy_of_the_run(path)
     file = _prepared(copy if os.path.exists(copy) else path, node)
     with open(file, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as lines:
@@ -71,7 +68,7 @@ def _prepare(file: str, path: str) -> None:
 
 def _lines(ledger: Ledger) -> Iterator[str]:
     """The plan, then each active node with its lease."""
-    yield pack_plan(asdict(peer) for peer in all_peers(ledger)) + "\n"
+    yield pack_valid([vars(peer) for peer in all_peers(ledger)]) + "\n"
     cluster_cidr = document_of(ledger)["network"]["cluster_cidr"]
     for lease in ledger.leases:
         if lease.state == ACTIVE:

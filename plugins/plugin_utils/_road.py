@@ -9,9 +9,9 @@ as much CPU as what ours do there. The program is the same source without that a
 
 from __future__ import annotations
 
-import ast
 import json
 import marshal
+import re
 import shlex
 import sys
 import zlib
@@ -32,6 +32,7 @@ UTILS = f"{COLLECTION}.module_utils"
 CONVERGE = f"{UTILS}._converge"
 EDGE = f"{UTILS}._module"  # what the program has something of its own for
 PYROUTE2 = f"{UTILS}._links"  # the one file that needs what is installed beside Python
+IMPORTS = re.compile(rf"^from ({re.escape(UTILS)}\.\w+) import ", re.MULTILINE)
 ISOLATED, PLAIN = "{python} -I -S -", "{python} -"
 
 PROGRAM = """\
@@ -102,9 +103,8 @@ def _sources(name: str, seen: set[str]) -> Iterator[tuple[str, str]]:
         return
     seen.add(name)
     source = _source(name)
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(UTILS):
-            yield from _sources(str(node.module), seen)
+    for imported in IMPORTS.findall(source):
+        yield from _sources(imported, seen)
     yield name, source
 
 
@@ -124,12 +124,20 @@ class ShortRoad(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        return {**result, **self.answer(self._task.args, task_vars or {})}
+        variables = task_vars or {}
+        return {**result, **self.answer({"node": variables["inventory_hostname"], **self._task.args}, variables)}
 
     def answer(self, given: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
-        """What the module says on the node to these options."""
-        answer = self._by_the_short_road(self.MODULE.validated(given), task_vars)
-        return self._execute_module(module_args=dict(given), task_vars=task_vars) if answer is None else answer
+        """What the module says on the node to the options of the task."""
+        return self.sent(self.MODULE.validated(given), task_vars)
+
+    def sent(self, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """What the module says on the node to valid options."""
+        answer = self._by_the_short_road(options, task_vars)
+        if answer is not None:
+            return answer
+        given = {name: value for name, value in options.items() if value is not None}
+        return dict(self._execute_module(module_args=given, task_vars=task_vars))
 
     def _by_the_short_road(self, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any] | None:
         """The answer of the node to the program; None where the road is closed and the ordinary module has to go.
