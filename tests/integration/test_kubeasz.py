@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from difflib import SequenceMatcher
 from functools import partial
@@ -47,6 +48,13 @@ class Kubeasz(Cluster):
     def mac(self, node: str) -> str:
         """Of the node's VTEP."""
         return self.run(node, "cat /sys/class/net/flannel.1/address").strip()
+
+    def settled(self, command: str) -> str:
+        """What a command shows when the timers of new bridge ports have run out; 15 seconds, the forward delay (net/bridge/br_stp.c)."""
+        deadline = time.monotonic() + 30
+        while (shown := self.run(NODE, command)) and re.search(r"forward_delay_timer +(?!0\.00)", shown) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return shown
 
     def dumps(self) -> dict[str, Lines]:
         return {node: self.dump(node) for node in (NODE, PEER)}
@@ -331,7 +339,7 @@ def test_what_differs_from_flannel_is_listed_and_nothing_else_does(case: Kubeasz
     as_recorded = platform.release().startswith("6.18.") and "iproute2-6.1." in case.run(NODE, "ip -V")
     commands, lines = COMPARED[recording]
     flannel = lines(named((RECORDED / recording).read_text(), FLANNELS_NAMES))
-    ours = lines(named("".join(case.run(NODE, command) for command in commands), our_names(case)))
+    ours = lines(named("".join(case.settled(command) for command in commands), our_names(case)))
     assert flannel or ours
     listed = {(each["after"], each["flannel"], each["ours"]) for each in DIFFERENCES if recording in each["recordings"]}
     found = set(differences(flannel, ours))

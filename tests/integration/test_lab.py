@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -44,6 +45,8 @@ def machine() -> dict[str, str]:
     """All of the machine that a lab could change: links, addresses, routes, rules of its network namespace, and its mounts."""
     shown = ["link", "address", "route", "-6 route", "neighbour", "rule"]
     state = {what: subprocess.run(["ip", *what.split()], capture_output=True, text=True, check=True).stdout for what in shown}
+    # Whether a neighbour was heard of lately changes by itself.
+    state["neighbour"] = re.sub(r"\b(REACHABLE|STALE|DELAY|PROBE)\b", "heard of", state["neighbour"])
     state["nftables"] = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
     return {**state, "mounts": Path("/proc/self/mountinfo").read_text(), "name": os.uname().nodename}
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -52,7 +53,7 @@ LIVES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 def told(module: Module, options: dict[str, Any], directory: Path, *, check: bool = False) -> dict[str, Any]:
     """What the program answers to the options, as its action would send them."""
     given = json.loads(json.dumps({"node": "node1", **options}).replace("{directory}", str(directory)))
-    command = module.command.format(python=sys.executable).split()
+    command = shlex.split(module.command.format(python=shlex.quote(sys.executable)))
     text = module.program(module.validated(given), check=check, diff=True)
     answer: dict[str, Any] = json.loads(subprocess.run(command, input=text, capture_output=True, check=True, cwd="/").stdout)
     assert "failed" not in answer, answer
