@@ -11,11 +11,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from node import Node, device, peers
+from node import CLONE_NEWNET, Node, device, libc, peers
 
-CLONE_NEWNET = 0x40000000  # sched.h
 LINKS = ("eth0", "eth1", "switch0", "switch1")
-libc = ctypes.CDLL(None, use_errno=True)
 
 
 @pytest.fixture

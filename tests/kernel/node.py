@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._converge import 
 from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import pack_plan
 from ansible_collections.podnet.baremetal.plugins.module_utils._peers import PeersTarget, peers_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import vtep_target
+
+CLONE_NEWNET = 0x40000000  # sched.h
+libc = ctypes.CDLL(None, use_errno=True)
 
 TABLES = (
     "ip -d link show type vxlan",
