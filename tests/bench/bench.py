@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -25,7 +26,6 @@ from measure import Row
 OUTPUT = Path(__file__).resolve().parents[2] / "build" / "bench.json"
 COLUMNS = ("name", "n", "unit", "ours (min..max)", "reference (min..max)", "ratio", "limit", "reached")
 WIDTHS = "{:42} {:>5} {:>8} {:>28} {:>28} {:>7} {:>5}  {}\n"
-SIMULATED = tuple(f"{what}, {play}" for play in simulate.PLAYS for what in simulate.ROWS)
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ BENCHES = (
     Bench(("ledger and plan", "ledger and plan, wall"), 5000, plans.from_nothing),
     Bench(("module call, ordinary", "module call, short road"), 1000, plays.call),
     Bench(("mesh by site.yml's overlay part",), 10, plays.mesh),
-    Bench(SIMULATED, 1000, simulate.controller),
-    Bench(SIMULATED, 5000, simulate.controller, runs=1, unasked=False),
+    Bench(simulate.names("peers"), 1000, partial(simulate.controller, "peers"), runs=5),
+    Bench(simulate.names("site"), 1000, partial(simulate.controller, "site"), runs=1),
+    *(Bench(simulate.names(play), 5000, partial(simulate.controller, play), runs=1, unasked=False) for play in simulate.PLAYS),
 )
 
 

@@ -19,6 +19,7 @@ from plays import PLAYBOOKS, clean, playbook
 
 FEW = 50
 PLAYS = ("site", "peers")
+EMPTY = "controller, an empty play"
 ROWS = ("controller, a host", "controller, a host with its start", "tasks a node", "calls a node", "bytes a node")
 PLUGINS = Path(__file__).with_name("plugins")
 
@@ -83,21 +84,24 @@ class Run:
         return float(median(host["tasks"] for host in self.hosts.values()))
 
 
-def controller(n: int, runs: int, scratch: Path, few: int = FEW) -> Iterator[Row]:
+def names(play: str) -> tuple[str, ...]:
+    """The names of the rows of a playbook."""
+    return (f"{EMPTY}, {play}", *(f"{what}, {play}" for what in ROWS))
+
+
+def controller(play: str, n: int, runs: int, scratch: Path, few: int = FEW) -> Iterator[Row]:
     """`controller, a host`: the second run on many hosts, against few. What the start of a run costs is taken off in the stricter row."""
-    clusters = [Cluster(scratch / f"inventory-{n}", n), Cluster(scratch / f"inventory-{few}-for-{n}", few)]
-    alone = Cluster(scratch / f"inventory-1-for-{n}", 1)
+    clusters = [Cluster(scratch / f"{play}-{size}-for-{n}", size) for size in (n, few)]
+    alone = Cluster(scratch / f"{play}-1-for-{n}", 1)
     for cluster in (*clusters, alone):
         cluster.make()
     start = median(alone.run(PLAYBOOKS / "empty.yml").seconds for _ in range(runs))
-    yield Row("controller, an empty play", 1, "s CPU", [start])
-    for name in PLAYS:
-        many: list[Run] = []
-        some: list[Run] = []
-        for _ in range(runs):
-            many.append(clusters[0].run(CHECKOUT / "playbooks" / f"{name}.yml").no_op())
-            some.append(clusters[1].run(CHECKOUT / "playbooks" / f"{name}.yml").no_op())
-        yield from _rows(name, many, some, start)
+    yield Row(f"{EMPTY}, {play}", 1, "s CPU", [start])
+    sides: tuple[list[Run], list[Run]] = ([], [])
+    for _ in range(runs):
+        for cluster, side in zip(clusters, sides):
+            side.append(cluster.run(CHECKOUT / "playbooks" / f"{play}.yml").no_op())
+    yield from _rows(play, *sides, start)
 
 
 def _rows(name: str, many: list[Run], few: list[Run], start: float) -> Iterator[Row]:
