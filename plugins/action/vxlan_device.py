@@ -24,12 +24,13 @@ class ActionModule(ShortRoad):
         if not ledger or options.get("state") == "absent":
             return super().answer(options, task_vars)
         try:
-            lease = planned(self._loader.path_dwim(ledger), options["node"]).lease
+            lease, plan = planned(self._loader.path_dwim(ledger), options["node"])
         except Refused as error:
             return {"failed": True, "msg": str(error), "commands": []}
-        return {**super().answer({**_vtep(lease), **options}, task_vars), "lease": lease}
+        return {**super().answer({**_vtep(lease), "plan": plan, **options}, task_vars), "lease": lease}
 
 
 def _vtep(lease: dict[str, Any]) -> dict[str, Any]:
     addresses = [f"{address}/{128 if ':' in address else 32}" for address in lease["vtep_addresses"]]
-    return {"local": lease["underlay"], "mac": lease["mac"], "addresses": addresses}
+    ranges = {"cluster_cidrs": lease["cluster_cidr"], "reserved": lease["reserved"]}
+    return {"local": lease["underlay"], "mac": lease["mac"], "addresses": addresses, **ranges}

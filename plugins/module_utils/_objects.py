@@ -287,6 +287,11 @@ class PodRoute(NamedTuple):
         return f"ip route del {self._route}"
 
     @property
+    def connected(self) -> bool:
+        """Whether it leads to hosts on a link, and not to a gateway or, as a blackhole does, nowhere."""
+        return not self.gateway and not self.nexthop and not any(word in self.extra for word in (" type ", " via", " multipath"))
+
+    @property
     def _route(self) -> str:
         if self.nexthop:
             return f"{self.subnet} nhid {self.nexthop} proto {self.protocol}{self.extra}"

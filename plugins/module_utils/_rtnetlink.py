@@ -49,8 +49,8 @@ NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 NTF_SELF = 0x02
 NHA_ID, NHA_OIF, NHA_GATEWAY = 1, 5, 6
 NHA_NAMES = {2: "group", 4: "blackhole", 7: "encap-type", 8: "encap", 10: "fdb"}
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_CACHEINFO, RTA_TABLE, RTA_NH_ID = 1, 4, 5, 6, 12, 15, 30
-RTA_NAMES = {7: "src", 8: "metrics", 9: "multipath", 16: "mark", 18: "via", 21: "encap-type", 22: "encap"}
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_CACHEINFO, RTA_TABLE, RTA_NH_ID = 1, 4, 5, 6, 7, 12, 15, 30
+RTA_NAMES = {8: "metrics", 9: "multipath", 16: "mark", 18: "via", 21: "encap-type", 22: "encap"}
 RT_TABLE_MAIN = 254
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 RTN_UNICAST = 1
@@ -247,11 +247,30 @@ def parse_nexthop(body: bytes) -> Nexthop:
 
 def parse_route(body: bytes) -> PodRoute | None:
     """The route that an answer tells of, if a plain route to the same subnet would take its place: main table, no tos, default metric."""
-    family, length, _source_length, tos, table, protocol, _scope, kind, flags = ROUTE.unpack_from(body)
+    family, _length, _source_length, tos, table, *_ = ROUTE.unpack_from(body)
     attributes = _parse(body, ROUTE.size)
-    metric = UNSIGNED.unpack(attributes.get(RTA_PRIORITY, UNSIGNED.pack(0)))[0]
-    if table != RT_TABLE_MAIN or tos or metric != DEFAULT_METRIC.get(family):
+    if table != RT_TABLE_MAIN or tos or _metric(attributes) != DEFAULT_METRIC.get(family):
         return None
+    return _route_of(body, attributes)
+
+
+def parse_foreign_route(body: bytes) -> PodRoute | None:
+    """The route that an answer tells of, if it is of the main table, not ours and no default route. Its metric is among its words."""
+    family, length, _source_length, _tos, table, protocol, *_ = ROUTE.unpack_from(body)
+    if table != RT_TABLE_MAIN or protocol == PODNET_PROTOCOL or not length:
+        return None
+    attributes = _parse(body, ROUTE.size)
+    route, metric = _route_of(body, attributes), _metric(attributes)
+    return route if metric == DEFAULT_METRIC.get(family) else route._replace(extra=f"{route.extra} metric {metric}")
+
+
+def _metric(attributes: Attributes) -> int:
+    metric: int = UNSIGNED.unpack(attributes.get(RTA_PRIORITY, UNSIGNED.pack(0)))[0]
+    return metric
+
+
+def _route_of(body: bytes, attributes: Attributes) -> PodRoute:
+    family, length, _source_length, _tos, _table, protocol, _scope, kind, flags = ROUTE.unpack_from(body)
     subnet = f"{address_text(attributes.get(RTA_DST, bytes(ADDRESS_SIZE[family])))}/{length}"
     gateway = address_text(attributes[RTA_GATEWAY]) if RTA_GATEWAY in attributes else ""
     nexthop = UNSIGNED.unpack(attributes.get(RTA_NH_ID, UNSIGNED.pack(0)))[0]
@@ -427,6 +446,7 @@ def _fdb_extra(attributes: Attributes) -> str:
 def _route_extra(kind: int, attributes: Attributes) -> str:
     """What a route is or says beside subnet, gateway and interface, for a person to read: each with a leading space."""
     words = [f" type {ROUTE_TYPES.get(kind, kind)}"] if kind != RTN_UNICAST else []
+    words += [f" src {address_text(attributes[RTA_PREFSRC])}"] if RTA_PREFSRC in attributes else []
     return "".join([*words, *(f" {word}" for attribute, word in RTA_NAMES.items() if attribute in attributes)])
 
 

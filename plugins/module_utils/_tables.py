@@ -35,6 +35,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import
     message_to_make,
     neighbours_of,
     parse_fdb,
+    parse_foreign_route,
     parse_neighbour,
     parse_nexthop,
     parse_route,
@@ -93,6 +94,10 @@ class Tables:
             nexthops = {each.number: each for each in map(parse_nexthop, self.socket.dump(NEXTHOPS))}
             found = [_completed(route, nexthops.get(route.nexthop)) for route in found]
         return iter(found)
+
+    def foreign_routes(self) -> Iterator[PodRoute]:
+        """The routes of the main table that are not ours, whatever their metric, but for default routes."""
+        return filter(None, map(parse_foreign_route, self.socket.dump(ROUTES)))
 
     def has(self, entry: Entry) -> bool:
         """Whether the kernel, asked for this entry alone, shows it as it should be. False also where it cannot be asked so."""

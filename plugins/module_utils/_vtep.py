@@ -28,6 +28,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     family_of,
     scope_of,
 )
+from ansible_collections.podnet.baremetal.plugins.module_utils._own_routes import refuse_own_routes
 
 # What VXLAN adds to a packet: inner Ethernet 14, VXLAN 8, UDP 8 and the outer IP header (RFC 7348, section 5).
 OVERHEAD = {4: 50, 6: 70}
@@ -55,6 +56,8 @@ def vtep_target(node: str, options: dict[str, Any]) -> KernelTarget:
         scope = Scope(name, frozenset({("link", name)}), frozenset({VxlanDevice}))
         return KernelTarget(node, name, scope, (), kernel=kernel)
     device = _device(node, name, options, kernel)
+    if options["cluster_cidrs"]:
+        refuse_own_routes(node, name, options, kernel.tables.foreign_routes())
     desired: tuple[Object, ...] = (device, *_sysctls(name), *_addresses(node, name, options["addresses"]))
     scope = scope_of(name, desired, purge=EVERY_KIND)
     return KernelTarget(

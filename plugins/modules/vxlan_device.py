@@ -25,8 +25,8 @@ extends_documentation_fragment:
 options:
   ledger:
     description:
-      - Path of the ledger on the controller, as M(podnet.baremetal.pod_subnet) returns it. With O(node) it says O(local), O(mac) and
-        O(addresses), unless they are given.
+      - Path of the ledger on the controller, as M(podnet.baremetal.pod_subnet) returns it. With O(node) it says O(local), O(mac),
+        O(addresses), O(cluster_cidrs) and O(reserved), unless they are given.
     type: path
   name:
     description: Name of the device. C(flannel.) and O(vni) by default, as flannel names it.
@@ -53,6 +53,26 @@ options:
       - MTU of the device.
       - By default, and at most, the MTU of the underlay interface minus what VXLAN adds, 50 bytes over IPv4 and 70 over IPv6.
     type: int
+  cluster_cidrs:
+    description:
+      - The ranges of the cluster's pods. A route of this node's main table that lies there is refused, unless it goes through an overlay
+        device or O(bridge), is ours, or leads to another node's pod subnet by way of that node's underlay address.
+      - A route that is wider than a range is refused only if the node is connected to that network.
+    type: list
+    elements: str
+    default: []
+  reserved:
+    description: Parts of O(cluster_cidrs) that no node gets. Routes there are nobody's concern.
+    type: list
+    elements: str
+    default: []
+  bridge:
+    description: The bridge of this node's own pods.
+    type: str
+    default: cni0
+  plan:
+    description: The pod subnets of all nodes, as the action plugin packs them for the way to the nodes. Not for users.
+    type: str
   learning:
     description: Whether the device learns from traffic where MACs live. An overlay made of static entries has no use for it.
     type: bool
@@ -139,6 +159,7 @@ lease:
     vtep_addresses: [172.20.0.0]
     state: active
     cluster_cidr: [172.20.0.0/16]
+    reserved: []
 """
 
 from typing import Any
@@ -161,6 +182,10 @@ ARGUMENTS: dict[str, Any] = {
     "ttl": {"type": "int", "default": 0},
     "addresses": {"type": "list", "elements": "str", "default": []},
     "recreate": {"type": "bool", "default": False},
+    "cluster_cidrs": {"type": "list", "elements": "str", "default": []},
+    "reserved": {"type": "list", "elements": "str", "default": []},
+    "bridge": {"type": "str", "default": "cni0"},
+    "plan": {"type": "str"},
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "node": {"type": "str"},
 }

@@ -17,11 +17,11 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Re
 from ansible_collections.podnet.baremetal.plugins.module_utils._files import write_atomically
 from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import directory_lock, lease_facts, read
 from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import pack_valid
-from ansible_collections.podnet.baremetal.plugins.module_utils._plan import ACTIVE, Ledger, all_peers, document_of
+from ansible_collections.podnet.baremetal.plugins.module_utils._plan import ACTIVE, Ledger, all_peers
 
 
 class Planned(NamedTuple):
-    """The lease of a node, as pod_subnet returns it, with the cluster's CIDRs, and the plan, which is the same for all nodes."""
+    """The lease of a node, as pod_subnet returns it, with the cluster's ranges, and the plan, which is the same for all nodes."""
 
     lease: dict[str, Any]
     plan: str
@@ -69,10 +69,10 @@ def _prepare(file: str, path: str) -> None:
 def _lines(ledger: Ledger) -> Iterator[str]:
     """The plan, then each active node with its lease."""
     yield pack_valid([vars(peer) for peer in all_peers(ledger)]) + "\n"
-    cluster_cidr = document_of(ledger)["network"]["cluster_cidr"]
+    ranges = {"cluster_cidr": ledger.network.cluster_cidrs, "reserved": ledger.network.reserved}
     for lease in ledger.leases:
         if lease.state == ACTIVE:
-            yield f"{lease.name} {json.dumps({**lease_facts(lease), 'cluster_cidr': cluster_cidr})}\n"
+            yield f"{lease.name} {json.dumps({**lease_facts(lease), **ranges})}\n"
 
 
 def copy_of_the_run(path: str) -> str:

@@ -61,6 +61,10 @@ OPTIONS: dict[str, Any] = {
     "ttl": 0,
     "addresses": ["172.20.0.0/32"],
     "recreate": False,
+    "cluster_cidrs": ["172.20.0.0/16"],
+    "reserved": [],
+    "bridge": "cni0",
+    "plan": None,
     "state": "present",
 }
 PEERS = [
