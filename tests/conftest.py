@@ -10,10 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 # The processes that tests start import the collection as the tests themselves do (pyproject.toml, pythonpath).
 os.environ["PYTHONPATH"] = str(CHECKOUT / "build" / "collections")
+
+# How long an example takes is the machine's matter.
+settings.register_profile("podnet", deadline=None)
+settings.load_profile("podnet")
 
 COUNTED = pytest.StashKey[dict[str, int]]()
 

@@ -24,6 +24,7 @@ VARIABLES = {
     "subnet": ("podnet_pod_subnet",),
     "node_prefix": ("podnet_node_prefix",),
     "mac": ("podnet_vtep_mac",),
+    "renamed_from": ("podnet_renamed_from",),
 }
 
 

@@ -6,21 +6,29 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils import _plan
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._files import write_atomically
-from ansible_collections.podnet.baremetal.plugins.module_utils._plan import ACTIVE, RETIRED, Host, Lease, Ledger, Network
+from ansible_collections.podnet.baremetal.plugins.module_utils._plan import ACTIVE, RETIRED, Lease, Ledger, Network
 
 LIMIT = 64 << 20
 MODE = 0o644
+NODES = ',\n  "nodes": {\n'
+END = "\n  }\n}\n"
+NODE_LINE = re.compile(
+    r'^    "([^"]+)": \{"subnets": \["([^"]+)"(?:, "([^"]+)")?\], "underlay": "([^"]+)", (?:"mac": "([^"]+)", )?"state": "([^"]+)"\},?$',
+    re.MULTILINE,
+)
 MERGE_MARKERS = ("<<<<<<< ", "=======", ">>>>>>> ")
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -41,6 +49,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
             "subnet": {"type": "raw"},
             "node_prefix": {"type": "raw"},
             "mac": {"type": "str"},
+            "renamed_from": {"type": "str"},
         },
     },
 }
@@ -65,23 +74,42 @@ class LedgerFile:
         self._change = change
         # What the first look led to: after writing it, a second look would call every lease `kept`.
         self.planned: Ledger | None = None
+        self._written: bytes | None = None
 
     def lock(self) -> AbstractContextManager[None]:
         return directory_lock(self.name)
 
     def drift(self) -> list[LineChange]:
-        current = read(self.name)
-        wanted = self._change(current)
+        raw = _bytes(self.name)
+        if raw is not None and raw == self._written:
+            return []  # to read and to plan it again would come to the same
+        with nothing_is_garbage():
+            current = None if raw is None else parse(raw, self.name)
+            wanted = self._change(current)
         if self.planned is None:
             self.planned = wanted
         return line_changes(current, wanted)
 
     def apply(self, changes: Sequence[LineChange]) -> None:
         if changes and self.planned is not None:
-            write_atomically(self.name, text(self.planned), MODE)
+            written = text(self.planned)
+            write_atomically(self.name, written, MODE)
+            self._written = written.encode()
 
     def facts(self) -> dict[str, Any]:
         return {"ledger": self.name, **facts(self.planned, brief=self._brief)}
+
+
+@contextmanager
+def nothing_is_garbage() -> Iterator[None]:
+    """Of tens of thousands of leases all are needed to the end. To look for some that are not would take longer than to plan them."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 @contextmanager
@@ -100,8 +128,8 @@ def target(parameters: Mapping[str, Any]) -> LedgerFile:
     if parameters["state"] == "absent":
         return LedgerFile(parameters["ledger"], partial(_released, name=parameters["name"]))
     network = Network.of(*(parameters[option] for option in ("cluster_cidr", "service_cidr", "node_prefix", "reserved")))
-    hosts = [Host.of(**host) for host in sorted(parameters["hosts"], key=lambda host: str(host["name"]))]
-    return LedgerFile(parameters["ledger"], partial(_plan.plan, network=network, hosts=hosts), brief=parameters["brief"])
+    change = partial(_plan.plan, network=network, hosts=_plan.hosts_of(parameters["hosts"]))
+    return LedgerFile(parameters["ledger"], change, brief=parameters["brief"])
 
 
 def _released(ledger: Ledger | None, name: str) -> Ledger | None:
@@ -113,9 +141,14 @@ def _released(ledger: Ledger | None, name: str) -> Ledger | None:
 
 def read(path: str) -> Ledger | None:
     """The ledger at `path`, or None if there is no such file. Raises Refused for anything that is not a whole and sound ledger."""
+    raw = _bytes(path)
+    return None if raw is None else parse(raw, path)
+
+
+def _bytes(path: str) -> bytes | None:
     try:
         with open(path, "rb") as file:
-            return parse(file.read(LIMIT + 1), path)
+            return file.read(LIMIT + 1)
     except FileNotFoundError:
         os.close(_open_directory(path))
         return None
@@ -125,6 +158,26 @@ def read(path: str) -> Ledger | None:
 
 def parse(raw: bytes, path: str) -> Ledger:
     """The ledger that a file's bytes are."""
+    return _as_we_write_it(raw, path) or _as_a_person_may(raw, path)
+
+
+def _as_we_write_it(raw: bytes, path: str) -> Ledger | None:
+    """The ledger, if it has a node on each line as `text` writes it; None for what has to be looked at more closely."""
+    try:
+        head, _, nodes = raw.decode("ascii").partition(NODES)
+        rows = NODE_LINE.findall(nodes)
+        if not nodes.endswith(END) or (nodes.count("\n"), nodes.count("},\n")) != (len(rows) + 2, len(rows) - 1):
+            return None  # there is more, or something else, than a node on each line
+        without_nodes = _plan.ledger_of({**json.loads(head + "}", object_pairs_hook=_distinct), "nodes": {}}, path)
+        leases = tuple(
+            Lease(name, (one, other) if other else (one,), underlay, mac or None, state) for name, one, other, underlay, mac, state in rows
+        )
+        return _plan.valid_ledger(path, replace(without_nodes, leases=leases))
+    except (ValueError, TypeError, RecursionError, Refused):
+        return None
+
+
+def _as_a_person_may(raw: bytes, path: str) -> Ledger:
     damage = _damage(raw)
     if damage:
         raise _damaged(path, damage)
@@ -188,30 +241,41 @@ def _open_directory(path: str) -> int:
 
 def text(ledger: Ledger) -> str:
     """The file's text: the same ledger always gives the same bytes."""
-    nodes = ",\n".join(f"    {_node_line(lease)}" for lease in ledger.leases)
+    nodes = ",\n".join([f"    {_node_line(lease)}" for lease in ledger.leases])
     members = [f'"generation": {ledger.generation}', _network_line(ledger), f'"nodes": {{\n{nodes}\n  }}' if nodes else '"nodes": {}']
     return "{\n" + ",\n".join(f"  {member}" for member in members) + "\n}\n"
 
 
 def _network_line(ledger: Ledger) -> str:
-    return f'"network": {json.dumps(_plan.document_of(ledger)["network"])}'
+    return f'"network": {json.dumps(_plan.document_of(replace(ledger, leases=()))["network"])}'
 
 
 def _node_line(lease: Lease) -> str:
-    return f"{json.dumps(lease.name)}: {json.dumps(_plan.node_of(lease))}"
+    """As json.dumps writes it. What a lease holds is checked: there is nothing in it that JSON would have to escape."""
+    subnets = '", "'.join(lease.subnets)
+    mac = f'"mac": "{lease.mac}", ' if lease.mac else ""
+    return f'"{lease.name}": {{"subnets": ["{subnets}"], "underlay": "{lease.underlay}", {mac}"state": "{lease.state}"}}'
 
 
 def line_changes(old: Ledger | None, new: Ledger | None) -> list[LineChange]:
     """The lines in which the two differ. The generation goes with them and has none of its own."""
     if new is None or new == old:
         return []
-    before, after = (old.leases if old else ()), new.leases
-    was, will_be = {lease.name: lease for lease in before}, {lease.name: lease for lease in after}
-    found = [_lease_change(was.get(name), will_be.get(name)) for name in sorted({**was, **will_be}) if was.get(name) != will_be.get(name)]
+    was = {lease.name: lease for lease in old.leases} if old else {}
+    found = [(before, lease) for lease in new.leases if (before := was.pop(lease.name, None)) is not lease and before != lease]
+    gone = {lease.subnets: lease for lease in was.values()}
+    pairs: list[tuple[Lease | None, Lease | None]] = [(before or gone.pop(lease.subnets, None), lease) for before, lease in found]
+    pairs += [(lease, None) for lease in gone.values()]
+    lines = [_lease_change(*pair) for pair in sorted(pairs, key=_name_of)]
     if old is None or old.network != new.network:
         command = f"network {', '.join(new.network.cluster_cidrs)}"
-        found.insert(0, LineChange(command, _network_line(old) if old else "", _network_line(new)))
-    return found
+        lines.insert(0, LineChange(command, _network_line(old) if old else "", _network_line(new)))
+    return lines
+
+
+def _name_of(pair: tuple[Lease | None, Lease | None]) -> str:
+    lease = pair[1] or pair[0]
+    return lease.name if lease else ""
 
 
 def _lease_change(old: Lease | None, new: Lease | None) -> LineChange:
@@ -225,6 +289,8 @@ def _command(old: Lease | None, new: Lease | None) -> str:
     what = f"{lease.name} {','.join(lease.subnets)}"
     if new is None:
         return f"release {what}"
+    if old and old.name != new.name:
+        return f"rename {old.name} {what}"
     if new.state == RETIRED:
         return f"retire {what}"
     if old and (old.state, old.subnets) == (ACTIVE, new.subnets):
@@ -236,14 +302,13 @@ def _command(old: Lease | None, new: Lease | None) -> str:
 
 
 def facts(ledger: Ledger | None, *, brief: bool = False) -> dict[str, Any]:
-    """The ledger, and unless `brief` everything that follows from it."""
+    """The ledger and what it makes one think of, and unless `brief` the leases with all that follows from them."""
     if ledger is None:
         return {"generation": 0, "network": {}, "capacity": {}, "leases": {}}
-    common = {"generation": ledger.generation, "network": _plan.document_of(ledger)["network"]}
-    if brief:
-        return common
-    leases = {lease.name: {**lease_facts(lease), "why": lease.why} for lease in ledger.leases}
-    return {**common, "capacity": _plan.capacity(ledger), "leases": leases}
+    network, warnings = _plan.document_of(replace(ledger, leases=()))["network"], list(_plan.warnings(ledger))
+    common = {"generation": ledger.generation, "network": network, "capacity": _plan.capacity(ledger)}
+    leases = {} if brief else {"leases": {lease.name: {**lease_facts(lease), "why": lease.why} for lease in ledger.leases}}
+    return {**common, **leases, **({"warnings": warnings} if warnings else {})}
 
 
 def lease_facts(lease: Lease) -> dict[str, Any]:

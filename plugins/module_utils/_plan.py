@@ -7,33 +7,48 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from heapq import heappop, heappush
-from typing import Any, TypeVar, Union
+from functools import cached_property, lru_cache
+from itertools import chain
+from operator import attrgetter, itemgetter, lt
+from typing import Any, NamedTuple, TypeVar, Union
 
+from ansible_collections.podnet.baremetal.plugins.module_utils._blocks import (
+    BITS,
+    IPV4,
+    IPV6,
+    Block,
+    Pool,
+    address_numbers,
+    apart,
+    block_of,
+    block_text,
+    blocks_of,
+    count_free,
+    is_usual,
+    last_of,
+    usual_blocks,
+)
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_address, valid_mac
-
-try:
-    from netaddr import IPSet
-except ImportError:
-    HAS_NETADDR = False
-else:
-    HAS_NETADDR = True
 
 Subnet = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 T = TypeVar("T")
 
-ACTIVE, RETIRED = "active", "retired"
+STATES = ACTIVE, RETIRED = "active", "retired"
+KEPT = "kept"
 INVENTORY = "the inventory"
 CLUSTER, SERVICE, PREFIX = "podnet_cluster_cidr", "podnet_service_cidr", "podnet_node_prefix"
 RESERVED, PIN, UNDERLAY, MAC = "podnet_reserved", "podnet_pod_subnet", "podnet_underlay_address", "podnet_vtep_mac"
-BITS = {4: 32, 6: 128}
+RENAMED = "podnet_renamed_from"
 DEFAULT_PREFIX = {4: 24, 6: 64}
 FLANNEL_FAMILY = {4: "", 6: "IPV6_"}  # subnet.go, WriteSubnetFile
 FLANNEL_ENABLES = {4: True, 6: False}  # config.go, ParseConfig
+NEARLY_FULL = 80  # percent
+RARE = ("subnet", "node_prefix", "mac", "renamed_from")
 SHOWN = 80
 LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*", re.ASCII | re.IGNORECASE)
@@ -71,8 +86,7 @@ class Network:
         return network
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(NamedTuple):
     """One host as the inventory has it; at most one pin a family, `node_prefixes` as in `Network` and as many as are given."""
 
     name: str
@@ -80,6 +94,7 @@ class Host:
     pins: tuple[str, ...] = ()
     node_prefixes: tuple[int, ...] = ()
     mac: str | None = None
+    renamed_from: str | None = None
 
     @classmethod
     def of(cls, name: Any, underlay: Any = None, subnet: Any = (), node_prefix: Any = (), mac: Any = None) -> Host:
@@ -96,6 +111,10 @@ class Host:
             valid_mac(who, MAC, str(mac)) if mac else None,
         )
 
+    def renamed(self, name: Any) -> Host:
+        """The same host, whose lease is under this name until now."""
+        return self._replace(renamed_from=_host_name(self.name, name, RENAMED))
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -109,7 +128,7 @@ class Lease:
     underlay: str
     mac: str | None = None
     state: str = ACTIVE
-    why: str = field(default="kept", compare=False)
+    why: str = field(default=KEPT, compare=False)
 
     @property
     def vtep_mac(self) -> str:
@@ -123,6 +142,46 @@ class Ledger:
     generation: int
     network: Network
     leases: tuple[Lease, ...]
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """The subnets of all leases, sorted."""
+        return sorted(self.usual_blocks or blocks_of(self.subnets))
+
+    @cached_property
+    def usual_blocks(self) -> list[Block]:
+        """The same in the order of the leases, if all are IPv4 networks as they are usually written; else nothing."""
+        with suppress(ValueError):
+            return usual_blocks(self.subnets)
+        return []
+
+    @cached_property
+    def subnets(self) -> list[str]:
+        return [subnet for lease in self.leases for subnet in lease.subnets]
+
+    @cached_property
+    def room(self) -> dict[int, tuple[int, int]]:
+        """How many subnets of the common prefix length each family has, and how many of them are free."""
+        network, prefixes = self.network, _prefix_by_family(self.network, ())
+        clusters, held = blocks_of(network.cluster_cidrs), sorted([*self.blocks, *blocks_of(network.reserved)])
+        return {
+            family: (_split(network, family, prefix), count_free(clusters, held, family, prefix)) for family, prefix in prefixes.items()
+        }
+
+    def of_generation(self, generation: int) -> Ledger:
+        after = replace(self, generation=generation)
+        vars(after)["blocks"] = self.blocks
+        return after
+
+    def followed_by(self, network: Network, leases: tuple[Lease, ...]) -> Ledger:
+        """The ledger of the next plan, which knows the blocks of this one: most are the same, and to read them again costs more."""
+        after = Ledger(self.generation, network, leases)
+        known = dict(zip(self.subnets, self.usual_blocks))
+        if known:
+            new = [subnet for subnet in after.subnets if subnet not in known]
+            known.update(zip(new, blocks_of(new)))
+            vars(after)["blocks"] = sorted(map(known.__getitem__, after.subnets))
+        return after
 
 
 @dataclass(frozen=True)
@@ -143,13 +202,13 @@ def plan(ledger: Ledger | None, network: Network, hosts: Iterable[Host]) -> Ledg
 
     A node that is not among the hosts is retired: it keeps its subnet and gets it back when it returns.
     """
-    ordered = sorted(hosts, key=lambda host: host.name)
-    before = ledger or Ledger(0, network, ())
+    ordered = sorted(hosts, key=attrgetter("name"))
+    before = _renamed(ledger or Ledger(0, network, ()), ordered)
     _check_names(ordered, before)
     _check_underlays(ordered, network)
-    after = Ledger(before.generation, network, _assign(before, network, ordered))
+    after = before.followed_by(network, _assign(before, network, ordered))
     _check_leases(INVENTORY, after)
-    return after if after == ledger else replace(after, generation=before.generation + 1)
+    return after if after == ledger else after.of_generation(before.generation + 1)
 
 
 def release(ledger: Ledger, name: str) -> Ledger:
@@ -194,74 +253,142 @@ def pod_subnets(names: Iterable[str], cluster_cidr: Any, taken: Mapping[str, Any
 
 def capacity(ledger: Ledger) -> dict[str, int]:
     """How many nodes of the common prefix length fit in, by the family that has the least room; what is reserved counts as taken."""
-    pool = _Pool(ledger.network, [subnet for lease in ledger.leases for subnet in lease.subnets])
-    prefixes = _prefix_by_family(ledger.network, ())
-    free, family = min((pool.free(family, prefix), family) for family, prefix in prefixes.items())
-    total = _split(ledger.network, family, prefixes[family])
+    total, free = min(ledger.room.values(), key=itemgetter(1))
     return {"total": total, "taken": total - free, "free": free}
 
 
+def warnings(ledger: Ledger) -> tuple[str, ...]:
+    """What a plan should make somebody look at: families that are nearly full, and new nodes that may be old ones by another name."""
+    prefixes = _prefix_by_family(ledger.network, ())
+    return (
+        *(
+            f"{INVENTORY}: {CLUSTER} is {_cidrs(ledger.network, family)}: {total - free} of its {total} subnets of /{prefixes[family]} are "
+            f"taken and {free} are free: {_make_room(family)}."
+            for family, (total, free) in ledger.room.items()
+            if 100 * (total - free) >= NEARLY_FULL * total
+        ),
+        *_namesakes(ledger),
+    )
+
+
+def _namesakes(ledger: Ledger) -> Iterator[str]:
+    """Of new nodes at the underlay address of a retired one."""
+    new = {lease.underlay: lease for lease in ledger.leases if lease.why == "new"}
+    for old in ledger.leases if new else ():
+        if old.state == RETIRED and old.underlay in new:
+            lease = new[old.underlay]
+            yield (
+                f"{lease.name}: {UNDERLAY} is {lease.underlay}: the retired {old.name} with {', '.join(old.subnets)} had the same, and "
+                f"{lease.name} got a lease of its own, as another node: if it is {old.name} by a new name, say {RENAMED}: {old.name}."
+            )
+
+
+def _renamed(before: Ledger, hosts: Sequence[Host]) -> Ledger:
+    """The ledger with the leases of renamed hosts under their new names."""
+    told = [host for host in hosts if host.renamed_from]
+    if not told:
+        return before
+    leases, names = {lease.name: lease for lease in before.leases}, {host.name for host in hosts}
+    for host in told:
+        _take_over(host, leases, names)
+    return replace(before, leases=tuple(leases.values()))
+
+
+def _take_over(host: Host, leases: dict[str, Lease], names: set[str]) -> None:
+    """Move the lease of the host's old name, unless that was done before."""
+    name = str(host.renamed_from)
+    old, own = leases.get(name), leases.get(host.name)
+    if own and not old:
+        return
+    if old is None:
+        raise refuse(host.name, RENAMED, name, "the ledger has no lease of this name: give the name that the node has there, or none")
+    if name in names:
+        raise refuse(host.name, RENAMED, name, "a host of the inventory has this name: expected that of a node that is not in it any more")
+    if own:
+        why = f"{host.name} has a lease of its own, {', '.join(own.subnets)}: leave it out, or release that lease first (`state: absent`)"
+        raise refuse(host.name, RENAMED, name, why)
+    if old.underlay != host.underlay:
+        why = f"it was at {old.underlay} and {host.name} is at {host.underlay}: expected a node at the same {UNDERLAY}"
+        raise refuse(host.name, RENAMED, name, why)
+    leases[host.name] = replace(leases.pop(name), name=host.name)
+
+
 def _assign(before: Ledger, network: Network, hosts: Sequence[Host]) -> tuple[Lease, ...]:
-    for host in hosts:
-        _check_pins(host, network)
+    _check_pins(hosts, network)
     held = {lease.name: lease for lease in before.leases}
-    # What a pin vacates in this run stays out of it, too: until the run is over, other nodes still route there.
-    pool = _Pool(network, [*(pin for host in hosts for pin in host.pins), *(s for lease in before.leases for s in lease.subnets)])
-    leases = [_lease(host, held.pop(host.name, None), network, pool) for host in hosts]
-    leases += [replace(lease, state=RETIRED, why="kept") for lease in held.values()]
-    return tuple(sorted(leases, key=lambda lease: lease.name))
+    space = _Space(network, hosts, before)
+    leases = []
+    for host in hosts:
+        old = held.pop(host.name, None)
+        leases.append(old if old and _unchanged(old, host, network) else _lease(host, old, network, space))
+    leases += [replace(lease, state=RETIRED, why=KEPT) for lease in held.values()]
+    return tuple(sorted(leases, key=attrgetter("name")))
 
 
-def _lease(host: Host, old: Lease | None, network: Network, pool: _Pool) -> Lease:
+def _lease(host: Host, old: Lease | None, network: Network, space: _Space) -> Lease:
     """In each family the pin, else what the node has, else something new. Families that it has go first: its MAC hangs on the first."""
     pinned, leased = _by_family(host.pins), _by_family(old.subnets if old else ())
     wanted = _prefix_by_family(network, host.node_prefixes)
     subnets = tuple(
-        pinned.get(family) or leased.get(family) or pool.take(host.name, family, wanted[family]) for family in {**leased, **wanted}
+        pinned.get(family) or leased.get(family) or space.take(host.name, family, wanted[family]) for family in {**leased, **wanted}
     )
     mac = host.mac or (old.mac if old else None)
-    why = "pinned" if pinned else "new" if old is None else "reused" if old.state == RETIRED else "kept"
+    why = "pinned" if pinned else "new" if old is None else "reused" if old.state == RETIRED else KEPT
     return Lease(host.name, subnets, host.underlay, mac if mac and mac != vtep_mac(subnets[0]) else None, ACTIVE, why)
 
 
-class _Pool:
-    """The free part of a network as aligned blocks, the starts of each length in a heap. Lives as long as one plan."""
+def _unchanged(old: Lease, host: Host, network: Network) -> bool:
+    """Whether nothing about the lease changes, as for most hosts of most runs."""
+    return (
+        old.why == KEPT
+        and not host.pins
+        and old.state == ACTIVE
+        and old.underlay == host.underlay
+        and host.mac in (None, old.mac)
+        and len(old.subnets) == len(network.node_prefixes)  # one of each family
+    )
 
-    def __init__(self, network: Network, taken: Sequence[str]) -> None:
-        if not HAS_NETADDR:
-            raise Refused("the controller: the Python package netaddr is missing: install netaddr (python3-netaddr) for Ansible's Python.")
+
+class _Space:
+    """What a plan has to give: the clusters without leases, pins and what is reserved. Lives as long as one plan."""
+
+    def __init__(self, network: Network, hosts: Sequence[Host], before: Ledger) -> None:
         self._network = network
-        self._taken = set(taken)
-        self._starts: dict[tuple[int, int], list[int]] = {}
-        for block in (IPSet(network.cluster_cidrs) - IPSet([*taken, *network.reserved])).iter_cidrs():
-            self._starts.setdefault((block.version, block.prefixlen), []).append(block.first)
+        self._hosts = hosts
+        self._before = before
+        self._given: list[str] = []
 
     def take(self, who: str, family: int, prefix: int) -> str:
-        """The lowest free subnet of that length; what is left of the block that it came from stays free."""
-        lengths = [length for length in range(prefix + 1) if self._starts.get((family, length))]
-        if not lengths:
+        block = self._pool.take(family, prefix)
+        if block is None:
             raise self._exhausted(who, family, prefix)
-        length = min(lengths, key=lambda length: self._starts[family, length][0])
-        start = heappop(self._starts[family, length])
-        for longer in range(length + 1, prefix + 1):
-            heappush(self._starts.setdefault((family, longer), []), start + (1 << BITS[family] - longer))
-        subnet = str(ipaddress.ip_network((start, prefix)))
-        self._taken.add(subnet)
-        return subnet
+        self._given.append(block_text(block))
+        return self._given[-1]
 
-    def free(self, family: int, prefix: int) -> int:
-        return sum(
-            len(starts) << prefix - length for (version, length), starts in self._starts.items() if version == family and length <= prefix
-        )
+    @cached_property
+    def _pins(self) -> list[str]:
+        return [pin for host in self._hosts for pin in host.pins]
+
+    @cached_property
+    def _pool(self) -> Pool:
+        """Made for the first host that needs something new: in most runs there is none."""
+        # What a pin vacates in this run stays out of it, too: until the run is over, other nodes still route there.
+        taken = [*self._before.blocks, *blocks_of(self._pins)]
+        shares = _prefix_by_family(self._network, ())
+        asked = {host.node_prefixes for host in self._hosts if host.node_prefixes}
+        lengths = {(block[0], block[2]) for block in taken}
+        for family, prefix in chain(lengths, *(_prefix_by_family(self._network, prefixes).items() for prefixes in asked)):
+            shares[family] = min(shares.get(family, prefix), prefix)
+        return Pool(blocks_of(self._network.cluster_cidrs), sorted([*taken, *blocks_of(self._network.reserved)]), shares)
 
     def _exhausted(self, who: str, family: int, prefix: int) -> Refused:
-        cidrs, leases, reserved = (
-            [text for text in texts if _family(text) == family]
-            for texts in (self._network.cluster_cidrs, self._taken, self._network.reserved)
+        taken, reserved = (
+            sum(_family(text) == family for text in texts)
+            for texts in ({*self._before.subnets, *self._pins, *self._given}, self._network.reserved)
         )
         room = f"it has {_split(self._network, family, prefix)} subnets of /{prefix} and none is free"
-        held = f"{len(leases)} leases, {len(reserved)} reserved ranges"
-        return refuse(who, CLUSTER, ", ".join(cidrs), f"{room} ({held}): widen it, or release a retired lease with state: absent")
+        why = f"{room} ({taken} leases, {reserved} reserved ranges): {_make_room(family)}"
+        return refuse(who, CLUSTER, _cidrs(self._network, family), why)
 
 
 # --- what follows from a lease --------------------------------------------------------------------------------------------
@@ -269,7 +396,7 @@ class _Pool:
 
 def vtep_mac(subnet: str) -> str:
     """A locally administered unicast MAC: 02:f1 and 32 bits of the network address, the last ones of IPv4, bits 32 to 63 of IPv6."""
-    number = int(_subnet("vtep_mac", "the pod subnet", subnet).network_address)
+    number = block_of(_subnet_text("vtep_mac", "the pod subnet", subnet))[1]
     return f"02:f1:{((number >> 64 or number) & 0xFFFFFFFF).to_bytes(4, 'big').hex(':')}"
 
 
@@ -298,19 +425,30 @@ def subnet_env(subnets: Any, cluster_cidr: Any, mtu: Any, *, masquerade: bool) -
     return "".join(f"{line}\n" for line in lines)
 
 
+def range_of(network: Network, subnets: Any) -> Network:
+    """The network with the ranges first that hold a node's subnets: flannel's net-conf.json has room for one of each family.
+
+    flanneld refuses to start for a subnet that is not in it (kube.go, AcquireLease).
+    """
+    held = _subnets("net_conf", "the pod subnet", subnets)
+    own = [cidr for cidr in network.cluster_cidrs if any(_inside(subnet, ipaddress.ip_network(cidr)) for subnet in held)]
+    others = [cidr for cidr in network.cluster_cidrs if cidr not in own]
+    prefixes = _prefix_by_family(network, ())
+    ordered = (*own, *others)
+    return replace(network, cluster_cidrs=ordered, node_prefixes=tuple(prefixes[family] for family in dict.fromkeys(map(_family, ordered))))
+
+
 def net_conf(network: Network, vni: Any = 1, port: Any = 8472, backend: str = "vxlan", *, direct_routing: bool = False) -> dict[str, Any]:
     """flannel's net-conf.json: the keys that differ from what flannel takes for granted, and the backend's identity always in full."""
     who = "net_conf"
     prefixes = _prefix_by_family(network, ())
-    if len(prefixes) < len(network.cluster_cidrs):
-        raise refuse(who, CLUSTER, ", ".join(network.cluster_cidrs), "flannel's net-conf.json has room for one range of each family")
     conf: dict[str, Any] = {}
     for family, taken_for_granted in FLANNEL_ENABLES.items():
         if (family in prefixes) != taken_for_granted:
             conf[f"EnableIPv{family}"] = family in prefixes
-    for cidr in sorted(network.cluster_cidrs, key=_family):
-        name = {4: "", 6: "IPv6"}[_family(cidr)]
-        conf |= {f"{name}Network": cidr, f"{name}SubnetLen": prefixes[_family(cidr)]}
+    for family, cidr in sorted(_by_family(reversed(network.cluster_cidrs)).items()):  # the first range of each
+        name = {4: "", 6: "IPv6"}[family]
+        conf |= {f"{name}Network": cidr, f"{name}SubnetLen": prefixes[family]}
     return {**conf, "Backend": _backend(who, vni, port, backend, direct_routing=direct_routing)}
 
 
@@ -351,25 +489,67 @@ def ledger_of(document: Any, who: str = "the ledger") -> Ledger:
     top = _members(who, "the document", document, {"generation": int, "network": Mapping, "nodes": Mapping})
     lists = dict.fromkeys(("cluster_cidr", "service_cidr", "node_prefix", "reserved"), list)
     network = _members(who, "network", top["network"], lists)
-    ledger = Ledger(
-        _number(who, "generation", top["generation"], 1, (1 << 63) - 1),
-        Network.of(**network, who=who),
-        tuple(_lease_of(f"{who}: {_host_name(who, name)}", name, node) for name, node in sorted(top["nodes"].items())),
-    )
+    leases = tuple(_lease_of(f"{who}: {_host_name(who, name)}", name, node) for name, node in sorted(top["nodes"].items()))
+    generation = _number(who, "generation", top["generation"], 1, (1 << 63) - 1)
+    return valid_ledger(who, Ledger(generation, Network.of(**network, who=who), leases))
+
+
+def valid_ledger(who: str, ledger: Ledger) -> Ledger:
+    """The ledger with its leases checked, each by itself and all beside each other."""
+    names = [lease.name for lease in ledger.leases]
+    if not all(map(HOST_NAME.fullmatch, names)) or not _ascending(names):
+        names = sorted({_host_name(who, name) for name in names})
+        raise refuse(who, "nodes", "out of order", "expected each name once, sorted")
+    if not _usual(ledger):
+        ledger = replace(ledger, leases=tuple([valid_lease(f"{who}: {lease.name}", lease) for lease in ledger.leases]))
     _check_leases(who, ledger)
     return ledger
 
 
+def _usual(ledger: Ledger) -> bool:
+    """Whether each lease is valid by itself, has one IPv4 subnet, an IPv4 underlay and no MAC: what most are, and cheap to see."""
+    leases = ledger.leases
+    if any(lease.mac is not None or len(lease.subnets) != 1 or lease.state not in STATES for lease in leases):
+        return False
+    try:
+        return len(ledger.usual_blocks) == len(address_numbers([lease.underlay for lease in leases]))
+    except ValueError:
+        return False
+
+
+def valid_lease(who: str, lease: Lease) -> Lease:
+    """The lease with its values in canonical form, if they are valid by themselves."""
+    subnets = tuple([_subnet_text(who, "subnets", subnet) for subnet in lease.subnets])
+    if not subnets or len(_by_family(subnets)) < len(subnets):
+        raise refuse(who, "subnets", _shown(list(lease.subnets)), "a node has one pod subnet of each family")
+    if lease.state not in STATES:
+        raise refuse(who, "state", _shown(lease.state), f"expected {ACTIVE} or {RETIRED}")
+    underlay = valid_address(who, "underlay", lease.underlay)
+    mac = valid_mac(who, "mac", lease.mac) if lease.mac is not None else None
+    same = (subnets, underlay, mac) == (lease.subnets, lease.underlay, lease.mac)
+    return lease if same else replace(lease, subnets=subnets, underlay=underlay, mac=mac)
+
+
+def hosts_of(given: Iterable[Mapping[str, Any]]) -> list[Host]:
+    """Read what a user wrote of many hosts. Most have a name and an IPv4 underlay and nothing else, which is cheap to see."""
+    hosts = sorted(given, key=lambda host: str(host["name"]))
+    names: list[Any] = [host["name"] for host in hosts]
+    underlays: list[Any] = [host.get("underlay") for host in hosts]
+    with suppress(ValueError, TypeError, AttributeError):
+        if not any(host.get(option) for option in RARE for host in hosts) and all(map(HOST_NAME.fullmatch, names)):
+            address_numbers(underlays)
+            return [Host(name, underlay) for name, underlay in zip(names, underlays)]
+    return [_host(**host) for host in hosts]
+
+
+def _host(renamed_from: Any = None, **given: Any) -> Host:
+    host = Host.of(**given)
+    return host.renamed(renamed_from) if renamed_from else host
+
+
 def _lease_of(who: str, name: str, node: Any) -> Lease:
     members = _members(who, "the node", node, {"subnets": list, "underlay": str, "state": str}, {"mac": str})
-    subnets = _subnets(who, "subnets", members["subnets"])
-    if not subnets or len(_families(subnets)) < len(subnets):
-        raise refuse(who, "subnets", _shown(members["subnets"]), "a node has one pod subnet of each family")
-    if members["state"] not in {ACTIVE, RETIRED}:
-        raise refuse(who, "state", _shown(members["state"]), f"expected {ACTIVE} or {RETIRED}")
-    underlay = valid_address(who, "underlay", members["underlay"])
-    mac = valid_mac(who, "mac", members["mac"]) if "mac" in members else None
-    return Lease(name, tuple(map(str, subnets)), underlay, mac, str(members["state"]))
+    return Lease(name, tuple(members["subnets"]), members["underlay"], members.get("mac"), members["state"])
 
 
 def _members(
@@ -394,6 +574,10 @@ def _members(
 
 def _check_names(hosts: Sequence[Host], before: Ledger) -> None:
     """Kubernetes lower-cases the names of nodes: names that differ only in case are one node."""
+    names = [host.name for host in hosts]
+    text = "".join(names + [lease.name for lease in before.leases])
+    if _ascending(names) and text == text.lower():
+        return
     spelt = {lease.name.lower(): lease.name for lease in before.leases}
     seen: set[str] = set()
     for host in hosts:
@@ -405,53 +589,95 @@ def _check_names(hosts: Sequence[Host], before: Ledger) -> None:
 
 
 def _check_underlays(hosts: Sequence[Host], network: Network) -> None:
-    ranges = _ranges(INVENTORY, network.cluster_cidrs, network.service_cidrs)
-    seen: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for host in hosts:
-        other = seen.setdefault(host.underlay, host.name)
-        if other != host.name:
-            raise refuse(host.name, UNDERLAY, host.underlay, f"{other} has the same: each node needs an address of its own")
-        address = ipaddress.ip_address(host.underlay)
-        for subnet, variable in ranges:
-            if address in subnet:
-                raise refuse(host.name, UNDERLAY, address, f"it lies in {variable} {subnet}: nodes, pods and services need separate ranges")
+        owners.setdefault(host.underlay, host.name)
+    if len(owners) < len(hosts):
+        host = next(host for host in hosts if owners[host.underlay] != host.name)
+        why = f"{owners[host.underlay]} has the same: each node needs an address of its own"
+        raise refuse(host.name, UNDERLAY, host.underlay, why)
+    cidrs = [(cidr, CLUSTER) for cidr in network.cluster_cidrs] + [(cidr, SERVICE) for cidr in network.service_cidrs]
+    numbers = _numbers(list(owners))
+    for cidr, variable in cidrs:
+        family, first, _prefix = block = block_of(cidr)
+        for number in numbers[family][bisect_left(numbers[family], first) :][:1]:
+            if number <= last_of(block):
+                address = block_text((family, number, BITS[family])).partition("/")[0]
+                why = f"it lies in {variable} {cidr}: nodes, pods and services need separate ranges"
+                raise refuse(owners[address], UNDERLAY, address, why)
 
 
-def _check_pins(host: Host, network: Network) -> None:
-    clusters = _subnets(host.name, CLUSTER, network.cluster_cidrs)
-    if host.node_prefixes:
-        _check_prefixes(host.name, host.node_prefixes, clusters)
-    prefixes = _prefix_by_family(network, host.node_prefixes)
-    for pin in _subnets(host.name, PIN, host.pins):
-        if not any(_inside(pin, cluster) for cluster in clusters):
-            raise refuse(host.name, PIN, pin, f"it is outside of {CLUSTER} {', '.join(network.cluster_cidrs)}")
-        if pin.prefixlen != prefixes[pin.version]:
-            raise refuse(host.name, PIN, pin, f"expected a /{prefixes[pin.version]}, as {PREFIX} says")
-        for held in _subnets(host.name, RESERVED, network.reserved):
-            if pin.overlaps(held):
-                raise refuse(host.name, PIN, pin, f"{RESERVED} {held} is never handed out: pin another, or reserve less")
+def _numbers(addresses: Sequence[str]) -> dict[int, list[int]]:
+    """The numbers of each family, sorted."""
+    with suppress(ValueError):
+        return {IPV4: sorted(address_numbers(addresses)), IPV6: []}
+    valid = list(map(ipaddress.ip_address, addresses))
+    return {family: sorted(int(address) for address in valid if address.version == family) for family in BITS}
+
+
+def _ascending(names: Sequence[str]) -> bool:
+    """Whether each is there once, in order."""
+    return all(map(lt, names, names[1:]))
+
+
+def _check_pins(hosts: Iterable[Host], network: Network) -> None:
+    clusters, reserved = _subnets(INVENTORY, CLUSTER, network.cluster_cidrs), _subnets(INVENTORY, RESERVED, network.reserved)
+    for host in hosts:
+        if not host.pins and not host.node_prefixes:
+            continue
+        if host.node_prefixes:
+            _check_prefixes(host.name, host.node_prefixes, clusters)
+        for pin in _subnets(host.name, PIN, host.pins):
+            _check_pin(host, pin, network, clusters, reserved)
+
+
+def _check_pin(host: Host, pin: Subnet, network: Network, clusters: Sequence[Subnet], reserved: Sequence[Subnet]) -> None:
+    if not any(_inside(pin, cluster) for cluster in clusters):
+        raise refuse(host.name, PIN, pin, f"it is outside of {CLUSTER} {', '.join(network.cluster_cidrs)}")
+    prefix = _prefix_by_family(network, host.node_prefixes)[pin.version]
+    if pin.prefixlen != prefix:
+        raise refuse(host.name, PIN, pin, f"expected a /{prefix}, as {PREFIX} says")
+    for held in reserved:
+        if pin.overlaps(held):
+            raise refuse(host.name, PIN, pin, f"{RESERVED} {held} is never handed out: pin another, or reserve less")
 
 
 def _check_leases(who: str, ledger: Ledger) -> None:
     """What must hold of every ledger, read or planned: subnets inside the network and apart, VTEP MACs apart."""
-    clusters = _subnets(who, CLUSTER, ledger.network.cluster_cidrs)
-    held = [(_subnet(lease.name, "subnets", subnet), lease) for lease in ledger.leases for subnet in lease.subnets]
-    for subnet, lease in held:
-        if not any(_inside(subnet, cluster) for cluster in clusters):
-            cidrs = ", ".join(ledger.network.cluster_cidrs)
-            raise refuse(who, CLUSTER, cidrs, f"it leaves out {subnet} of {_described(lease)}: a range may grow, but not leave a node")
+    if not apart(blocks_of(ledger.network.cluster_cidrs), ledger.blocks):
+        held = [(block_of(subnet), lease) for lease in ledger.leases for subnet in lease.subnets]
+        _check_inside(who, ledger.network, held)
+        _check_apart(who, held)
+    _check_macs(ledger.leases)
+
+
+def _check_apart(who: str, held: Iterable[tuple[Block, Lease]]) -> None:
     both = _overlap(held)
     if both:
         (first, one), (second, other) = sorted(both, key=lambda item: (item[1].why != "pinned", item[1].name))
         subject = (one.name, PIN) if one.why == "pinned" else (who, f"the subnet of {one.name}")
-        raise refuse(*subject, first, f"it overlaps {second} of {_described(other)}: no two nodes can share an address")
-    _check_macs(ledger)
+        why = f"it overlaps {block_text(second)} of {_described(other)}: no two nodes can share an address"
+        raise refuse(*subject, block_text(first), why)
 
 
-def _check_macs(ledger: Ledger) -> None:
-    """The kernel takes two peers with one MAC, and all frames go to one of them."""
+def _check_inside(who: str, network: Network, held: Iterable[tuple[Block, Lease]]) -> None:
+    clusters = [(*block_of(cidr), last_of(block_of(cidr))) for cidr in network.cluster_cidrs]
+    for (family, first, prefix), lease in held:
+        for version, start, length, last in clusters:
+            if start <= first <= last and length <= prefix and family == version:
+                break
+        else:
+            subnet = block_text((family, first, prefix))
+            why = f"it leaves out {subnet} of {_described(lease)}: a range may grow, but not leave a node"
+            raise refuse(who, CLUSTER, ", ".join(network.cluster_cidrs), why)
+
+
+def _check_macs(leases: Sequence[Lease]) -> None:
+    """The kernel takes two peers with one MAC, and all frames go to one of them. What follows from IPv4 subnets is as distinct as they."""
+    if not any(lease.mac or ":" in lease.subnets[0] for lease in leases):
+        return
     seen: dict[str, Lease] = {}
-    for lease in ledger.leases:
+    for lease in leases:
         other = seen.setdefault(lease.vtep_mac, lease)
         if other is not lease:
             raise refuse(lease.name, MAC, lease.vtep_mac, f"{_described(other)} has the same: each node needs a MAC of its own")
@@ -480,15 +706,19 @@ def _ranges(who: str, cluster_cidr: Any, service_cidr: Any) -> list[tuple[Subnet
     ]
     if CLUSTER not in (variable for _, variable in ranges):
         raise refuse(who, CLUSTER, "missing", "give the range that all pod subnets come from, such as 172.20.0.0/16")
-    both = _overlap(ranges)
+    both = _overlap([(block_of(str(subnet)), (subnet, variable)) for subnet, variable in ranges])
     if both:
-        (first, variable), (second, other) = both[1], both[0]
+        (_, (second, other)), (_, (first, variable)) = both
         raise refuse(who, variable, first, f"it overlaps {other} {second}: nodes, pods and services need separate ranges")
     return ranges
 
 
 def _subnets(who: str, what: str, value: Any) -> tuple[Subnet, ...]:
     return tuple(_subnet(who, what, item) for item in _items(value))
+
+
+def _subnet_text(who: str, what: str, value: Any) -> str:
+    return value if isinstance(value, str) and is_usual(value) else str(_subnet(who, what, value))
 
 
 def _subnet(who: str, what: str, value: Any) -> Subnet:
@@ -498,7 +728,7 @@ def _subnet(who: str, what: str, value: Any) -> Subnet:
     return found
 
 
-@lru_cache(maxsize=1 << 18)  # a plan of 65,536 nodes reads each subnet several times
+@lru_cache(maxsize=1 << 10)  # every host asks for the same ranges
 def _network(text: str) -> Subnet | str:
     """The network, or what is wrong with it. ipaddress refuses leading zeros and blanks; netmasks and zones are refused here."""
     _, slash, length = text.partition("/")
@@ -527,10 +757,10 @@ def _is_address(text: str) -> bool:
         return False
 
 
-def _host_name(who: str, name: Any) -> str:
+def _host_name(who: str, name: Any, what: str = "a host's name") -> str:
     if not isinstance(name, str) or not HOST_NAME.fullmatch(name):
         expected = "expected an RFC 1123 name: letters, digits and hyphens in labels of at most 63, joined by dots, at most 253 in all"
-        raise refuse(who, "a host's name", _shown(name), expected)
+        raise refuse(who, what, _shown(name), expected)
     return str(name)
 
 
@@ -589,16 +819,29 @@ def _inside(inner: Subnet, outer: Subnet) -> bool:
     return inner.prefixlen >= outer.prefixlen and inner.network_address in outer
 
 
+def _cidrs(network: Network, family: int) -> str:
+    return ", ".join(cidr for cidr in network.cluster_cidrs if _family(cidr) == family)
+
+
+def _make_room(family: int) -> str:
+    """What to do where a family is full, or soon will be."""
+    return (
+        f"add a range (or widen one: {CLUSTER} may list several IPv{family} ranges), give new nodes a longer {PREFIX}, "
+        "or release a retired lease with state: absent"
+    )
+
+
 def _split(network: Network, family: int, prefix: int) -> int:
     """How many subnets of that length the cluster CIDRs of a family have."""
     lengths = [int(cidr.partition("/")[2]) for cidr in network.cluster_cidrs if _family(cidr) == family]
     return sum(1 << prefix - length for length in lengths if length <= prefix)
 
 
-def _overlap(owned: Iterable[tuple[Subnet, T]]) -> tuple[tuple[Subnet, T], tuple[Subnet, T]] | None:
+def _overlap(owned: Iterable[tuple[Block, T]]) -> tuple[tuple[Block, T], tuple[Block, T]] | None:
     """The first two that share an address. CIDR ranges are apart or nested, so in order an inner one follows one that holds it."""
-    ordered = sorted(owned, key=lambda item: (item[0].version, int(item[0].network_address)))
+    ordered = sorted(owned, key=itemgetter(0))
     for one, other in zip(ordered, ordered[1:]):
-        if one[0].overlaps(other[0]):
+        family, first, prefix = one[0]
+        if other[0][0] == family and other[0][1] < first + (1 << BITS[family] - prefix):
             return one, other
     return None

@@ -14,12 +14,11 @@ author: podnet contributors (@podnet)
 description:
   - Gives every node its share of the cluster CIDR, and keeps who has which in one document, the ledger, which belongs beside the
     inventory and into version control.
-  - What is taken never moves. A new node gets the lowest free subnet, in the order of names. A node that leaves the inventory is
+  - What is taken never moves. A new node gets the lowest free subnet, in the order of names. Where nodes have subnets of different sizes,
+    a small one first gets what is too small for the largest. A node that leaves the inventory is
     retired, keeps its subnet, and gets it back when it returns. Only O(state=absent) gives a subnet free.
   - Runs on the controller, from the inventory alone. No host is contacted and no fact is needed, so C(--limit) and hosts that are
     down make no difference. Use it with C(run_once=true).
-requirements:
-  - netaddr on the controller
 options:
   ledger:
     description:
@@ -39,7 +38,8 @@ options:
     type: str
   cluster_cidr:
     description:
-      - The range that pod subnets come from, or a list of ranges. One IPv4 and one IPv6 range make dual stack.
+      - The range that pod subnets come from, or a list of ranges. IPv4 and IPv6 ranges together make dual stack. Of several ranges
+        of one family the lowest free subnet comes first.
       - It may grow, but must contain every lease. Required if O(state=present).
     type: raw
   service_cidr:
@@ -56,8 +56,8 @@ options:
   hosts:
     description:
       - The nodes. By default every host of the groups C(kube_control_plane), C(kube_master) and C(kube_node) of the whole inventory,
-        with its variables C(podnet_underlay_address) (else C(ansible_host)), C(podnet_pod_subnet), C(podnet_node_prefix) and
-        C(podnet_vtep_mac).
+        with its variables C(podnet_underlay_address) (else C(ansible_host)), C(podnet_pod_subnet), C(podnet_node_prefix),
+        C(podnet_vtep_mac) and C(podnet_renamed_from).
       - These must be variables of the inventory. Those of plays and roles are not seen.
     type: list
     elements: dict
@@ -78,9 +78,14 @@ options:
       mac:
         description: The MAC address of the node's VTEP, if it is not the one that follows from its subnet.
         type: str
+      renamed_from:
+        description:
+          - The name that the node had in the ledger. It takes over that lease, if no host has this name any more and the underlay address
+            is the same, and nothing else changes. Once that is done the option has no effect.
+        type: str
   brief:
     description:
-      - Whether to return neither RV(leases) nor RV(capacity). With thousands of nodes a registered result of all leases is much for
+      - Whether to leave RV(leases) out. With thousands of nodes a registered result of all leases is much for
         what every later task of every host carries along. M(podnet.baremetal.vxlan_device) returns the lease of its node.
     type: bool
     default: false
@@ -134,9 +139,16 @@ network:
   sample: {cluster_cidr: [172.20.0.0/16], service_cidr: [10.68.0.0/16], node_prefix: [24], reserved: []}
 capacity:
   description: How many subnets of the common prefix length there are, are taken or reserved, and are free, in the scarcer family.
-  returned: success and not O(brief)
+  returned: success
   type: dict
   sample: {total: 256, taken: 3, free: 253}
+warnings:
+  description:
+    - That 80 % or more of a family's subnets are taken, and what to do.
+    - That a new node has the underlay address of a retired one, and may be that one by another name.
+  returned: when there are any
+  type: list
+  elements: str
 leases:
   description:
     - What each node has, by its name.

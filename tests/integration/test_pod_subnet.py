@@ -148,6 +148,33 @@ def test_a_node_joins_leaves_returns_and_is_released(cluster: Cluster) -> None:
     assert not cluster.run(HOSTS).succeeded().changed
 
 
+def test_a_new_name_is_a_new_node_with_a_warning_unless_the_host_says_which_it_was(cluster: Cluster) -> None:
+    cluster.run(HOSTS).succeeded()
+    before = cluster.text()
+    others = {name: HOSTS[name] for name in HOSTS if name != "node1"}
+    unsaid = cluster.run({**others, "worker1": HOSTS["node1"]}, "--check").succeeded()
+    assert unsaid.one("plan").commands == ["retire node1 172.20.1.0/24", "lease worker1 172.20.3.0/24 (new)"]
+    assert "the retired node1 with 172.20.1.0/24 had the same" in unsaid.one("plan").result["warnings"][0]
+    assert "say podnet_renamed_from: node1." in unsaid.one("plan").result["warnings"][0]
+    said = {**others, "worker1": {**HOSTS["node1"], "podnet_renamed_from": "{{ 'node' ~ 1 }}"}}
+    assert cluster.text() == before
+    assert cluster.run(said).succeeded().one("plan").commands == ["rename node1 worker1 172.20.1.0/24"]
+    again = cluster.run(said).succeeded().one("plan")
+    assert (again.changed, "warnings" in again.result) == (False, False)
+    assert subnets(cluster.run({**others, "worker1": HOSTS["node1"]}))["worker1"] == ["172.20.1.0/24"]
+
+
+def test_a_cluster_that_is_nearly_full_is_told_so_in_every_run(cluster: Cluster) -> None:
+    for _ in range(2):
+        result = (
+            cluster.run(HOSTS, cluster_cidr="172.20.0.0/22", node_prefix=24, brief=True, reserved="172.20.3.0/24")
+            .succeeded()
+            .one("plan")
+            .result
+        )
+        assert (result["capacity"], len(result["warnings"])) == ({"total": 4, "taken": 4, "free": 0}, 1)
+
+
 def test_pins_and_sizes_are_variables_of_the_host(cluster: Cluster) -> None:
     hosts = {
         "node1": {**HOSTS["node1"], "podnet_pod_subnet": "172.20.{{ 3 * 3 }}.0/24"},

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.podnet.baremetal.plugins.module_utils import _ledger
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Outcome, converge
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
 from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import LIMIT, LedgerFile, parse, read, target, text
@@ -209,6 +211,75 @@ def test_a_thousand_mutations_give_a_ledger_or_one_sentence() -> None:
             sentence = f"ledger.json: {len(ledger.leases)} leases"
         assert sentence.startswith("ledger.json: ")
         assert "\n" not in sentence
+
+
+def mutated(dice: random.Random) -> bytes:
+    """A ledger in which a few bytes are others, each of which its text has somewhere, or a piece of it is there twice or not at all."""
+    raw = bytearray(TEXT.encode())
+    for _ in range(dice.randint(1, 2)):
+        at, length = dice.randrange(len(raw)), dice.choice((1, 1, 2, dice.randint(1, 90)))
+        start = dice.randrange(len(raw))
+        raw[at : at + dice.choice((0, length))] = raw[start : start + dice.choice((0, length))]
+    return bytes(raw)
+
+
+def test_a_ledger_that_is_read_at_a_glance_is_what_its_json_says() -> None:
+    dice = random.Random(3)
+    glances = 0
+    for raw in (TEXT.encode(), *(mutated(dice) for _ in range(20_000))):
+        ledger = vars(_ledger)["_as_we_write_it"](raw, "x")
+        if ledger:
+            glances += 1
+            assert vars(_ledger)["_as_a_person_may"](raw, "x") == ledger
+            assert parse(text(ledger).encode(), "x") == ledger
+    assert glances > 100
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        TEXT.replace("\n", "\r\n"),
+        TEXT.replace("    ", "\t"),
+        json.dumps(json.loads(TEXT)),
+        json.dumps(json.loads(TEXT), indent=4),
+        TEXT.replace("node1", "node\\u0031"),
+        TEXT.replace('"state": "active"}', '"state": "active" }'),
+    ],
+)
+def test_a_ledger_that_a_person_or_a_tool_has_laid_out_anew_is_the_same_ledger(other: str) -> None:
+    assert other != TEXT
+    assert parse(other.encode(), "x") == THREE
+
+
+def test_two_nodes_with_one_subnet_as_git_may_merge_them_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.json"
+    line = '    "node9": {"subnets": ["172.20.0.0/24"], "underlay": "198.51.100.9", "state": "active"}'
+    path.write_text(TEXT.replace('"state": "active"}\n  }', f'"state": "active"}},\n{line}\n  }}'))
+    with pytest.raises(Refused, match=r"the subnet of node1 is 172\.20\.0\.0/24: it overlaps 172\.20\.0\.0/24 of node9"):
+        run(path, "node1")
+
+
+def test_a_rename_is_one_change_of_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.json"
+    run(path, "node1", "node2")
+    hosts = [{"name": "node1", "underlay": "198.51.100.1"}, {"name": "z", "underlay": "198.51.100.2", "renamed_from": "node2"}]
+    for check in (True, False):
+        outcome = run(path, hosts=hosts, check=check).result(diff=True)
+        assert outcome["commands"] == ["rename node2 z 172.20.1.0/24"]
+        assert outcome["diff"]["before"] == '"node2": {"subnets": ["172.20.1.0/24"], "underlay": "198.51.100.2", "state": "active"}\n'
+        assert outcome["diff"]["after"] == '"z": {"subnets": ["172.20.1.0/24"], "underlay": "198.51.100.2", "state": "active"}\n'
+    assert not run(path, hosts=hosts).changes
+
+
+def test_a_brief_result_has_the_room_and_its_warning_and_no_leases(tmp_path: Path) -> None:
+    facts = run(tmp_path / "ledger.json", "node1", "node2", cluster_cidr="172.20.0.0/23", brief=True).result(diff=False)
+    assert (facts["capacity"], "leases" in facts) == ({"total": 2, "taken": 2, "free": 0}, False)
+    assert [warning.split(": ")[1] for warning in facts["warnings"]] == ["podnet_cluster_cidr is 172.20.0.0/23"]
+
+
+def test_the_collector_of_garbage_is_as_it_was(tmp_path: Path) -> None:
+    run(tmp_path / "ledger.json", "node1")
+    assert gc.isenabled()
 
 
 def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:

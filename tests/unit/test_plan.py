@@ -154,9 +154,132 @@ def test_capacity_counts_what_still_fits() -> None:
     assert _plan.capacity(THREE) == {"total": 256, "taken": 3, "free": 253}
     assert _plan.capacity(plan(None, Network.of("172.20.0.0/22", reserved="172.20.1.16/28"), [host("a", 1, node_prefix=26)])) == {
         "total": 4,
-        "taken": 2,
-        "free": 2,
+        "taken": 1,
+        "free": 3,
+    }, "the /26 lies beside what is reserved, in a subnet that no other node could have"
+
+
+def test_an_edge_node_does_not_break_what_a_large_one_needs() -> None:
+    network = Network.of("172.20.0.0/21")
+    sizes = {"e1": 26, "l1": 23, "e2": 26, "l2": 23, "e3": 26, "n1": 24, "l3": 23}
+    ledger = None
+    for count in range(1, len(sizes) + 1):  # one at a time, as they are bought
+        joined = [host(name, number, node_prefix=sizes[name]) for number, name in enumerate([*sizes][:count], 1)]
+        ledger = plan(ledger, network, joined)
+    assert ledger
+    assert subnets(ledger) == {
+        "e1": ("172.20.0.0/26",),
+        "e2": ("172.20.0.64/26",),
+        "e3": ("172.20.0.128/26",),
+        "l1": ("172.20.2.0/23",),
+        "l2": ("172.20.4.0/23",),
+        "l3": ("172.20.6.0/23",),
+        "n1": ("172.20.1.0/24",),
     }
+
+
+def test_what_a_pin_left_beside_itself_goes_first_where_somebody_needs_more() -> None:
+    network = Network.of("172.20.0.0/21")
+    pinned = [host("l1", 1, node_prefix=23, subnet="172.20.6.0/23"), host("p", 2, subnet="172.20.3.0/24")]
+    ledger = plan(None, network, pinned)
+    joined = plan(ledger, network, [*pinned, host("first", 3), host("l2", 4, node_prefix=23), host("l3", 5, node_prefix=23)])
+    new = {name: subnets(joined)[name] for name in ("first", "l2", "l3")}
+    assert new == {"first": ("172.20.2.0/24",), "l2": ("172.20.0.0/23",), "l3": ("172.20.4.0/23",)}
+
+
+# --- a node by a new name -------------------------------------------------------------------------------------------------
+
+
+def test_a_renamed_node_takes_its_lease_along_and_nothing_else_changes() -> None:
+    given = [host("a", 1), host("z", 2).renamed("b"), host("c", 3)]
+    renamed = plan(THREE, NETWORK, given)
+    assert renamed.leases == (THREE.leases[0], THREE.leases[2], replace(THREE.leases[1], name="z"))
+    assert by_name(renamed)["z"].why == "kept"
+    assert [peer.mac for peer in peers_of(renamed, "a")] == ["02:f1:ac:14:02:00", "02:f1:ac:14:01:00"]
+    assert plan(renamed, NETWORK, given) == renamed, "the variable may stay"
+    assert plan(renamed, NETWORK, [host("a", 1), host("z", 2), host("c", 3)]) == renamed, "or go"
+
+
+def test_a_retired_node_may_come_back_by_another_name() -> None:
+    left = plan(THREE, NETWORK, [host("a", 1), host("c", 3)])
+    back = plan(left, NETWORK, [host("a", 1), host("c", 3), host("B2", 2).renamed("b")])
+    assert by_name(back)["B2"] == replace(by_name(THREE)["b"], name="B2")
+    assert by_name(back)["B2"].why == "reused"
+
+
+def test_a_name_may_change_in_case_alone() -> None:
+    renamed = plan(THREE, NETWORK, [host("a", 1), host("B", 2).renamed("b"), host("c", 3)])
+    assert subnets(renamed) == {"a": ("172.20.0.0/24",), "B": ("172.20.1.0/24",), "c": ("172.20.2.0/24",)}
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ([host("z", 2).renamed("y")], "z: podnet_renamed_from is y: the ledger has no lease of this name"),
+        ([host("b", 22), host("z", 2).renamed("b")], "z: podnet_renamed_from is b: a host of the inventory has this name"),
+        ([host("z", 9).renamed("b")], "z: podnet_renamed_from is b: it was at 198.51.100.2 and z is at 198.51.100.9"),
+        ([host("c", 2).renamed("b")], "c: podnet_renamed_from is b: c has a lease of its own, 172.20.2.0/24: leave it out, or release"),
+        ([host("y", 2).renamed("b"), host("z", 2).renamed("b")], "z: podnet_renamed_from is b: the ledger has no lease of this name"),
+    ],
+)
+def test_a_rename_that_cannot_be_is_refused(given: list[Host], sentence: str) -> None:
+    with pytest.raises(Refused, match=sentence):
+        plan(THREE, NETWORK, given)
+
+
+def test_an_old_name_that_is_none_is_refused() -> None:
+    with pytest.raises(Refused, match="a: podnet_renamed_from is node_1: expected an RFC 1123 name"):
+        host("a", 1).renamed("node_1")
+
+
+def test_a_new_node_at_a_retired_ones_address_gets_its_own_lease_and_a_warning_that_names_both() -> None:
+    replaced = plan(THREE, NETWORK, [host("a", 1), host("z", 2), host("c", 3)])
+    assert by_name(replaced)["z"].subnets == ("172.20.3.0/24",)
+    assert _plan.warnings(replaced) == (
+        (
+            "z: podnet_underlay_address is 198.51.100.2: the retired b with 172.20.1.0/24 had the same, and z got a lease of its own, as "
+            "another node: if it is b by a new name, say podnet_renamed_from: b."
+        ),
+    )
+    assert _plan.warnings(plan(replaced, NETWORK, [host("a", 1), host("z", 2), host("c", 3)])) == ()
+
+
+# --- room -----------------------------------------------------------------------------------------------------------------
+
+
+def test_from_80_percent_a_plan_warns_of_the_end() -> None:
+    network = Network.of("172.20.0.0/20", node_prefix=24)  # 16
+    names = [f"n{number:02}" for number in range(1, 17)]
+    assert _plan.warnings(plan(None, network, hosts(*names[:12]))) == ()
+    assert _plan.warnings(plan(None, network, hosts(*names[:13]))) == (
+        (
+            "the inventory: podnet_cluster_cidr is 172.20.0.0/20: 13 of its 16 subnets of /24 are taken and 3 are free: add a range "
+            "(or widen one: podnet_cluster_cidr may list several IPv4 ranges), give new nodes a longer podnet_node_prefix, or release a "
+            "retired lease with state: absent."
+        ),
+    )
+    assert len(_plan.warnings(plan(None, network, hosts(*names)))) == 1
+
+
+def test_each_family_warns_of_its_own_end() -> None:
+    network = Network.of(["172.20.0.0/16", "2001:db8:244::/62"])
+    (warning,) = _plan.warnings(plan(None, network, hosts("a", "b", "c", "d")))
+    assert "podnet_cluster_cidr is 2001:db8:244::/62: 4 of its 4 subnets of /64 are taken and 0 are free: add a range" in warning
+
+
+def test_a_further_range_makes_room() -> None:
+    full = plan(None, Network.of("172.20.0.0/23"), hosts("a", "b"))
+    with pytest.raises(Refused, match=r"c: podnet_cluster_cidr is 172.20.0.0/23: it has 2 subnets of /24 and none is free"):
+        plan(full, full.network, hosts("a", "b", "c"))
+    grown = plan(full, Network.of(["172.20.0.0/23", "172.30.0.0/16"]), hosts("a", "b", "c"))
+    assert subnets(grown) == {**subnets(full), "c": ("172.30.0.0/24",)}
+    assert _plan.capacity(grown) == {"total": 258, "taken": 3, "free": 255}
+
+
+def test_a_smaller_share_for_new_nodes_makes_room() -> None:
+    full = plan(None, Network.of("172.20.0.0/23", reserved="172.20.1.0/25"), hosts("a"))
+    grown = plan(full, full.network, [host("a", 1), host("b", 2, node_prefix=26), host("c", 3, node_prefix=26)])
+    assert subnets(grown) == {**subnets(full), "b": ("172.20.1.128/26",), "c": ("172.20.1.192/26",)}
 
 
 @pytest.mark.parametrize(
@@ -320,19 +443,35 @@ def test_a_range_that_would_leave_a_node_out_is_refused() -> None:
         plan(THREE, Network.of(["172.20.1.0/24", "172.30.0.0/16"], node_prefix=25), hosts("a", "b", "c"))
 
 
+def test_a_family_that_nodes_have_cannot_be_taken_away() -> None:
+    dual = plan(None, DUAL, hosts("a", "b"))
+    with pytest.raises(Refused, match=r"podnet_cluster_cidr is 172\.20\.0\.0/16: it leaves out 2001:db8:244::/64 of a:"):
+        plan(dual, Network.of("172.20.0.0/16"), hosts("a", "b", "c"))
+
+
 def test_a_full_range_says_what_it_holds_and_what_to_do() -> None:
     network = Network.of("172.20.0.0/22", reserved="172.20.3.0/24")
     sentence = (
-        r"d: podnet_cluster_cidr is 172.20.0.0/22: it has 4 subnets of /24 and none is free \(3 leases, 1 reserved ranges\): widen it, or"
+        r"d: podnet_cluster_cidr is 172.20.0.0/22: it has 4 subnets of /24 and none is free \(3 leases, 1 reserved ranges\): "
+        r"add a range \(or widen one: podnet_cluster_cidr may list several IPv4 ranges\), give new nodes a longer podnet_node_prefix, or "
+        r"release a retired lease with state: absent\."
     )
     with pytest.raises(Refused, match=sentence):
         plan(None, network, hosts("a", "b", "c", "d"))
     assert len(plan(None, network, hosts("a", "b", "c")).leases) == 3
 
 
-def test_flannels_file_has_no_room_for_two_ranges_of_a_family() -> None:
-    with pytest.raises(Refused, match=r"net_conf: podnet_cluster_cidr is 172.20.0.0/16, 172.30.0.0/16: .* one range of each family"):
-        _plan.net_conf(Network.of(["172.20.0.0/16", "172.30.0.0/16"]))
+def test_flannels_file_has_the_range_of_the_nodes_own_subnet() -> None:
+    network = Network.of(["172.20.0.0/16", "2001:db8:244::/48", "172.30.0.0/16"], node_prefix=[24, 64])
+    nodes: tuple[Any, ...] = ((), "172.20.1.0/24", ["2001:db8:244:1::/64", "172.30.1.0/24"])
+    confs = [_plan.net_conf(_plan.range_of(network, subnets)) for subnets in nodes]
+    assert [conf["Network"] for conf in confs] == ["172.20.0.0/16", "172.20.0.0/16", "172.30.0.0/16"]
+    assert {(conf["SubnetLen"], conf["IPv6Network"], conf["IPv6SubnetLen"]) for conf in confs} == {(24, "2001:db8:244::/48", 64)}
+
+
+def test_subnet_env_names_all_ranges_of_a_family() -> None:
+    env = _plan.subnet_env("172.30.1.0/24", ["172.20.0.0/16", "172.30.0.0/16"], 1450, masquerade=True)
+    assert env.startswith("FLANNEL_NETWORK=172.20.0.0/16,172.30.0.0/16\nFLANNEL_SUBNET=172.30.1.1/24\n")
 
 
 @pytest.mark.parametrize(
@@ -354,9 +493,3 @@ def test_a_backend_that_cannot_work_is_refused(given: dict[str, Any], sentence: 
 def test_a_subnet_env_that_would_mislead_is_refused(mtu: Any, cidr: str) -> None:
     with pytest.raises(Refused, match="subnet_env: "):
         _plan.subnet_env("172.20.1.0/24", cidr, mtu, masquerade=True)
-
-
-def test_a_controller_without_netaddr_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_plan, "HAS_NETADDR", False)
-    with pytest.raises(Refused, match=r"^the controller: the Python package netaddr is missing: install netaddr \(python3-netaddr\)"):
-        plan(None, NETWORK, hosts("a"))

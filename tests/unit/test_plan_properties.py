@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from ipaddress import ip_network
+from ipaddress import IPv4Network, ip_network
 from itertools import combinations
 from typing import Any
 
@@ -96,6 +96,75 @@ def test_a_new_subnet_is_the_lowest_that_is_free(network: Network, history: list
     new = ip_network(next(lease for lease in joined.leases if lease.name == "zz").subnets[0])
     lower = [s for cidr in network.cluster_cidrs for s in ip_network(cidr).subnets(new_prefix=24 if ":" not in cidr else 64)]
     assert not [s for s in lower if s.version == new.version and int(s[0]) < int(new[0]) and not any(s.overlaps(held) for held in taken)]
+
+
+@given(NETWORKS, HISTORIES)
+def test_every_subnet_is_aligned_and_as_large_as_asked_for(network: Network, history: list[dict[str, Any]]) -> None:
+    first = {name: size for inventory in reversed(history) for name, size in inventory.items()}
+    for lease in lived(network, history).leases:
+        assert [str(ip_network(subnet)) for subnet in lease.subnets] == list(lease.subnets)  # ip_network refuses what is not aligned
+        assert ip_network(lease.subnets[0]).prefixlen == (first[lease.name] or 24)
+
+
+@given(NETWORKS, INVENTORIES, st.lists(st.sampled_from(NAMES), unique=True, max_size=3))
+def test_who_leaves_and_returns_has_what_it_had(network: Network, inventory: dict[str, Any], gone: list[str]) -> None:
+    before = plan(None, network, hosts(inventory))
+    left = plan(before, network, hosts({name: size for name, size in inventory.items() if name not in gone}))
+    assert plan(parse(text(left).encode(), "x"), network, hosts(inventory)).leases == before.leases
+
+
+@given(st.sampled_from(["172.20.0.0/23", "172.20.0.0/20"]), HISTORIES, INVENTORIES)
+def test_a_range_that_grows_moves_nobody(cluster: str, history: list[dict[str, Any]], inventory: dict[str, Any]) -> None:
+    small = Network.of(cluster)
+    try:
+        before = lived(small, history)
+    except Refused:
+        return  # it did not fit
+    for wider in ("172.20.0.0/16", [cluster, "172.30.0.0/16"], ["172.30.0.0/16", cluster]):
+        after = {lease.name: lease.subnets for lease in plan(before, Network.of(wider), hosts(inventory)).leases}
+        assert all(after[lease.name] == lease.subnets for lease in before.leases)
+
+
+def buddies(cluster: str, taken: list[IPv4Network], sizes: list[int]) -> bool:
+    """Whether a plain buddy allocator finds room for all: it halves the smallest free block that is large enough, the lowest of those."""
+    free = [IPv4Network(cluster)]
+    for held in taken:
+        within = next(block for block in free if held.subnet_of(block))
+        free = [block for block in free if block != within] + list(within.address_exclude(held))
+    for size in sizes:
+        fitting = [block for block in free if block.prefixlen <= size]
+        if not fitting:
+            return False
+        block = min(fitting, key=lambda block: (-block.prefixlen, block.network_address))
+        free.remove(block)
+        free += list(block.address_exclude(next(block.subnets(new_prefix=size)))) if block.prefixlen < size else []
+    return True
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(["172.20.0.0/22", "172.20.0.0/21"]),
+    st.lists(st.sampled_from([22, 23, 24, 25, 26, 28]).map(lambda size: max(size, 23)), max_size=14),
+    st.integers(0, 14),
+    st.lists(st.integers(0, 31), unique=True, max_size=3),
+    st.randoms(),
+)
+def test_what_buddies_find_room_for_fits_and_nothing_else_does(
+    cluster: str, sizes: list[int], joined: int, holes: list[int], dice: Any
+) -> None:
+    reserved = [IPv4Network(((172 << 24) + (20 << 16) + (hole << 6), 26)) for hole in holes]
+    network = Network.of(cluster, reserved=[str(held) for held in reserved])
+    reserved = [held for held in reserved if held.subnet_of(IPv4Network(cluster))]
+    order = [f"n{number:02}" for number in range(len(sizes))]
+    dice.shuffle(order)
+    every = [Host.of(name, f"198.51.100.{number + 1}", node_prefix=size) for number, (name, size) in enumerate(zip(order, sizes))]
+    wanted = buddies(cluster, reserved, [size for _, size in sorted(zip(order, sizes))])
+    assert (refusal(lambda: plan(None, network, every)) == "") == wanted
+    if wanted:
+        before = plan(None, network, every[:joined])
+        taken = [*reserved, *(IPv4Network(lease.subnets[0]) for lease in before.leases)]
+        later = buddies(cluster, taken, [size for _, size in sorted(zip(order[joined:], sizes[joined:]))])
+        assert not later or refusal(lambda: plan(before, network, every)) == ""
 
 
 @given(NETWORKS, HISTORIES)
