@@ -32,9 +32,11 @@ def subnet_env(lease: Any, cluster_cidr: Any, mtu: Any, *, masquerade: Any = Tru
     return _plan.subnet_env(subnets, cluster_cidr, mtu, masquerade=boolean(masquerade))
 
 
-def net_conf(cluster_cidr: Any, node_prefix: Any = None, *, direct_routing: Any = False, **backend: Any) -> dict[str, Any]:
+def net_conf(
+    cluster_cidr: Any, node_prefix: Any = None, *, subnets: Any = (), direct_routing: Any = False, **backend: Any
+) -> dict[str, Any]:
     network = _plan.Network.of(cluster_cidr, node_prefix=node_prefix, who="net_conf")
-    return _plan.net_conf(network, direct_routing=boolean(direct_routing), **backend)
+    return _plan.net_conf(_plan.range_of(network, subnets), direct_routing=boolean(direct_routing), **backend)
 
 
 def iproute2(peers: Iterable[Mapping[str, Any]], device: str = "flannel.1") -> list[str]:
