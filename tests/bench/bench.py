@@ -52,6 +52,7 @@ BENCHES = (
     Bench(("no-op", "no-op memory"), 5000, programs.again),
     Bench(("one peer more", "one peer more, messages"), 5000, programs.one_more),
     Bench(("ledger and plan", "ledger and plan, wall"), 5000, plans.from_nothing),
+    Bench(("leases from nothing", "one lease more", "leases, memory"), 65536, plans.as_many_as_fit, runs=5),
     Bench(("module call, ordinary", "module call, short road"), 1000, plays.call),
     Bench(("mesh by site.yml's overlay part",), 10, plays.mesh),
     Bench(simulate.names("peers"), 1000, partial(simulate.controller, "peers"), runs=5),

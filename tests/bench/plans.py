@@ -14,10 +14,30 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._files import wri
 from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import MODE, read, text
 from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import pack_plan
 from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Host, Ledger, Network, peers_of, plan
-from measure import Row
+from measure import PYTHON, Row, answer, peak_memory
 
 CLUSTER = "10.0.0.0/11"  # 8,192 subnets of /24
 SERVICE = "10.68.0.0/16"
+COLLECTIONS = Path(__file__).resolve().parents[2] / "build" / "collections"
+MIB = 1 << 20
+# What pod_subnet does with so many hosts, once it has their variables: reads and checks the ledger, plans, writes, and looks again.
+ALLOCATE = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from ansible_collections.podnet.baremetal.plugins.module_utils._converge import converge
+from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import target
+path, count, changes = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+hosts = [
+    {"name": f"node{n}", "underlay": f"198.{18 + (n >> 16)}.{n >> 8 & 255}.{n & 255}", "subnet": None, "node_prefix": None, "mac": None}
+    for n in range(1, count + 1)
+]
+unset = dict.fromkeys(("node_prefix", "reserved", "name"))
+network = {"cluster_cidr": "10.0.0.0/8", "service_cidr": "172.30.0.0/16"}
+start = time.process_time()
+outcome = converge(target({"ledger": path, "state": "present", "hosts": hosts, "brief": True, **network, **unset}), check=False)
+print(time.process_time() - start)
+assert len(outcome.changes) == changes, len(outcome.changes)
+"""
 
 
 def underlay(number: int) -> str:
@@ -39,6 +59,29 @@ def from_nothing(n: int, runs: int, scratch: Path) -> Iterator[Row]:
     spent = [_run(addresses, scratch / f"ledger-{n}-{number}.json") for number in range(runs)]
     yield Row("ledger and plan", n, "s CPU", [processor for processor, _ in spent], limit=1)
     yield Row("ledger and plan, wall", n, "s", [wall for _, wall in spent], limit=1)
+
+
+def as_many_as_fit(n: int, runs: int, scratch: Path) -> Iterator[Row]:
+    """n leases from nothing, and the last of n, each in a process of its own by the distribution's Python."""
+    empty, nearly = scratch / "leases.json", scratch / "leases-but-one.json"
+    answer(*_allocation(nearly, n - 1, n))  # each node, and the network
+    held = nearly.read_text()
+    spent: tuple[list[float], list[float]] = ([], [])
+    for _ in range(runs):
+        empty.unlink(missing_ok=True)
+        spent[0].append(float(answer(*_allocation(empty, n, n + 1))))
+        nearly.write_text(held)
+        spent[1].append(float(answer(*_allocation(nearly, n, 1))))
+    yield Row("leases from nothing", n, "s CPU", spent[0], limit=2)
+    yield Row("one lease more", n, "s CPU", spent[1], limit=0.5)
+    empty.unlink()
+    nearly.write_text(held)
+    peaks = [peak_memory(*_allocation(empty, n, n + 1)), peak_memory(*_allocation(nearly, n, 1))]
+    yield Row("leases, memory", n, "MiB", [max(peaks) * 1e6 / MIB], limit=150)
+
+
+def _allocation(path: Path, count: int, changes: int) -> tuple[list[str], bytes]:
+    return [*PYTHON, "-", str(COLLECTIONS), str(path), str(count), str(changes)], ALLOCATE.encode()
 
 
 def _run(addresses: dict[str, str], path: Path) -> tuple[float, float]:

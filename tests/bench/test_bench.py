@@ -52,6 +52,12 @@ def test_the_ledger_is_planned_and_read_back(tmp_path: Path) -> None:
     assert [row.name for row in plans.from_nothing(5, 1, tmp_path)] == ["ledger and plan", "ledger and plan, wall"]
 
 
+def test_the_last_lease_is_measured_beside_all_of_them(tmp_path: Path) -> None:
+    rows = list(plans.as_many_as_fit(5, 1, tmp_path))
+    assert [row.name for row in rows] == ["leases from nothing", "one lease more", "leases, memory"]
+    assert rows[2].ours[0] > 1
+
+
 def test_a_simulated_cluster_answers_every_task_and_counts_what_it_was_sent(tmp_path: Path) -> None:
     cluster = simulate.Cluster(tmp_path / "inventory", 3)
     cluster.make()
