@@ -142,9 +142,9 @@ class Lab:
         """Run a command in a node, or in the switch, without Ansible."""
         return subprocess.run([*self._enter(node), *command], capture_output=True, text=True, check=check, **options)
 
-    def start(self, node: str, *command: str) -> subprocess.Popen[str]:
+    def start(self, node: str, *command: str, **options: Any) -> subprocess.Popen[str]:
         """The same, going on beside the test, which reads what it prints."""
-        return subprocess.Popen([*self._enter(node), *command], stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen([*self._enter(node), *command], stdout=subprocess.PIPE, text=True, **options)
 
     def _enter(self, node: str) -> list[str]:
         pid = self.pids()[node]
