@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := build/venv
 BIN := $(VENV)/bin
 COLLECTIONS := build/collections/ansible_collections
-DEBIAN_PACKAGES := containernetworking-plugins iproute2 iputils-ping kmod nftables procps python3-venv util-linux
+ETCD := build/etcd/usr/bin/etcd
+DEBIAN_PACKAGES := containernetworking-plugins iproute2 iputils-ping kmod nftables openssl procps python3-venv util-linux
 
 export PATH := $(CURDIR)/$(BIN):/usr/sbin:/sbin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -16,7 +17,7 @@ all: demo
 
 # --- set-up -----------------------------------------------------------------
 
-setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done
+setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD)
 
 build/packages.done: Makefile
 	@mkdir -p build
@@ -38,6 +39,10 @@ $(COLLECTIONS)/done: requirements-collections.txt $(VENV)/done
 	@$(BIN)/python -c 'import sys, zipfile; wheel = zipfile.ZipFile(sys.argv[1]); wheel.extractall("build/collections", [name for name in wheel.namelist() if name.startswith("ansible_collections/ansible/posix/")])' build/wheels/ansible-*.whl
 	@ln -sfn ../../../.. $(COLLECTIONS)/podnet/baremetal
 	@touch $@
+
+# For the tests of the ledger in etcd, which start it themselves: unpacked, not installed, so that no service starts here.
+$(ETCD): | build/packages.done
+	@tests/unpack.sh etcd-server build/etcd
 
 # --- tests ------------------------------------------------------------------
 

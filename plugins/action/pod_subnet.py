@@ -12,13 +12,16 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.podnet.baremetal.plugins.module_utils._converge import converge
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._files import write_atomically
-from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import ARGUMENT_SPEC, REQUIRED_IF, LedgerFile, target, text
+from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import ARGUMENT_SPEC, RULES, LedgerFile, target, text
+from ansible_collections.podnet.baremetal.plugins.plugin_utils import _etcd_ledger
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._etcd_ledger import EtcdLedger, settled
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._place import etcd_place
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._plans import copy_of_the_run
 
 GROUPS = ("kube_control_plane", "kube_master", "kube_node")
+ETCD_FILES = ("etcd_ca", "etcd_certificate", "etcd_key")
 VARIABLES = {
     "underlay": ("podnet_underlay_address", "ansible_host"),
     "subnet": ("podnet_pod_subnet",),
@@ -35,7 +38,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, parameters = ActionBase.validate_argument_spec(self, argument_spec=ARGUMENT_SPEC, required_if=REQUIRED_IF)
+        _, parameters = ActionBase.validate_argument_spec(self, argument_spec=ARGUMENT_SPEC, **RULES)
         try:
             return {**result, **self._converged(parameters, task_vars or {})}
         except Refused as error:
@@ -44,14 +47,20 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "msg": str(error), "commands": list(error.done), "changed": bool(error.done)}
 
     def _converged(self, parameters: dict[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-        parameters["ledger"] = self._loader.path_dwim(parameters["ledger"])
         if parameters["state"] == "present" and parameters["hosts"] is None:
             parameters["hosts"] = list(_hosts(variables))
-        ledger = target(parameters)
         check = self._task.check_mode
-        outcome = converge(ledger, check=check)
+        ledger, outcome = settled(lambda: self._target(parameters), check=check)
         result = outcome.result(diff=True)
-        return {**result, "ledger": _leave_copy(ledger, planned=check and bool(outcome.changes))}
+        # etcd is asked once a run: what later tasks need is a file, too.
+        return {**result, "ledger": _leave_copy(ledger, planned=isinstance(ledger, EtcdLedger) or (check and bool(outcome.changes)))}
+
+    def _target(self, parameters: Mapping[str, Any]) -> LedgerFile | EtcdLedger:
+        place = etcd_place(parameters["ledger"])
+        if not place:
+            return target({**parameters, "ledger": self._loader.path_dwim(parameters["ledger"])})
+        files = {option: self._loader.path_dwim(parameters[option]) for option in ETCD_FILES if parameters[option]}
+        return _etcd_ledger.target(place, {**parameters, **files})
 
 
 def _hosts(variables: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -81,8 +90,8 @@ def _first(name: str, of_host: Mapping[str, Any], variables: tuple[str, ...]) ->
     return None
 
 
-def _leave_copy(ledger: LedgerFile, *, planned: bool) -> str:
-    """Where later tasks of this run read the ledger: beside the inventory or, under --check, a copy of what it would be."""
+def _leave_copy(ledger: LedgerFile | EtcdLedger, *, planned: bool) -> str:
+    """Where later tasks of this run read the ledger: beside the inventory or, in etcd or under --check, a copy of what is planned."""
     copy = copy_of_the_run(ledger.name)
     if planned and ledger.planned is not None:
         write_atomically(copy, text(ledger.planned), 0o600)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._place import located
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._plans import planned
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._road import Module, ShortRoad
 
@@ -24,7 +25,7 @@ class ActionModule(ShortRoad):
         if not ledger or options.get("state") == "absent":
             return super().answer(options, task_vars)
         try:
-            lease, plan = planned(self._loader.path_dwim(ledger), options["node"])
+            lease, plan = planned(located(ledger, self._loader.path_dwim), options["node"])
         except Refused as error:
             return {"failed": True, "msg": str(error), "commands": []}
         return {**super().answer({**_vtep(lease), "plan": plan, **options}, task_vars), "lease": lease}

@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, about
 from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_device
 from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import pack_plan
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._place import located
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._plans import planned
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._road import Module, ShortRoad
 
@@ -31,7 +32,7 @@ class ActionModule(ShortRoad):
     def _plan(self, options: Mapping[str, Any]) -> dict[str, Any]:
         valid_device(options["node"], "device", options["device"])
         if options["ledger"]:
-            lease, plan = planned(self._loader.path_dwim(options["ledger"]), options["node"])
+            lease, plan = planned(located(options["ledger"], self._loader.path_dwim), options["node"])
             return {"plan": plan, "own": lease["mac"]}
         if options["peers"] is None:
             return {}

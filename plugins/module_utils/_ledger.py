@@ -10,7 +10,7 @@ import gc
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,7 @@ from typing import Any
 from ansible_collections.podnet.baremetal.plugins.module_utils import _plan
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._files import write_atomically
-from ansible_collections.podnet.baremetal.plugins.module_utils._plan import ACTIVE, RETIRED, Lease, Ledger, Network
+from ansible_collections.podnet.baremetal.plugins.module_utils._plan import ACTIVE, RETIRED, Host, Lease, Ledger, Network
 
 LIMIT = 64 << 20
 MODE = 0o644
@@ -39,7 +39,15 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "service_cidr": {"type": "raw"},
     "node_prefix": {"type": "raw"},
     "reserved": {"type": "raw"},
+    "retire": {"type": "bool", "default": True},
     "brief": {"type": "bool", "default": False},
+    "vni": {"type": "int", "default": 1},
+    "port": {"type": "int", "default": 8472},
+    "etcd_user": {"type": "str"},
+    "etcd_password": {"type": "str", "no_log": True},
+    "etcd_ca": {"type": "path"},
+    "etcd_certificate": {"type": "path"},
+    "etcd_key": {"type": "path"},
     "hosts": {
         "type": "list",
         "elements": "dict",
@@ -53,7 +61,10 @@ ARGUMENT_SPEC: dict[str, Any] = {
         },
     },
 }
-REQUIRED_IF = [("state", "present", ["cluster_cidr"]), ("state", "absent", ["name"])]
+RULES: dict[str, Any] = {
+    "required_if": [("state", "present", ["cluster_cidr"]), ("state", "absent", ["name"])],
+    "required_together": [("etcd_user", "etcd_password"), ("etcd_certificate", "etcd_key")],
+}
 
 
 @dataclass(frozen=True)
@@ -124,15 +135,26 @@ def directory_lock(path: str) -> Iterator[None]:
 
 
 def target(parameters: Mapping[str, Any]) -> LedgerFile:
-    """What the options of pod_subnet ask for; `hosts` is a list by now."""
+    """What the options of pod_subnet ask for of a file; `hosts` is a list by now."""
+    return LedgerFile(parameters["ledger"], change_of(parameters), brief=bool(parameters["brief"]))
+
+
+def change_of(parameters: Mapping[str, Any]) -> Callable[..., Ledger | None]:
+    """What the same options make of a ledger, and of what is `occupied` beside it (`_plan.plan`)."""
     if parameters["state"] == "absent":
-        return LedgerFile(parameters["ledger"], partial(_released, name=parameters["name"]))
+        return partial(_released, name=parameters["name"])
     network = Network.of(*(parameters[option] for option in ("cluster_cidr", "service_cidr", "node_prefix", "reserved")))
-    change = partial(_plan.plan, network=network, hosts=_plan.hosts_of(parameters["hosts"]))
-    return LedgerFile(parameters["ledger"], change, brief=parameters["brief"])
+    hosts = _plan.hosts_of(parameters["hosts"])
+    if parameters.get("retire", True):
+        return partial(_plan.plan, network=network, hosts=hosts)
+    return partial(_planned_in_part, network=network, hosts=hosts)
 
 
-def _released(ledger: Ledger | None, name: str) -> Ledger | None:
+def _planned_in_part(ledger: Ledger | None, network: Network, hosts: Sequence[Host], occupied: Iterable[str] = ()) -> Ledger:
+    return _plan.plan(ledger, network, _plan.and_the_others(ledger, hosts), occupied)
+
+
+def _released(ledger: Ledger | None, name: str, **_occupied: object) -> Ledger | None:
     return ledger and _plan.release(ledger, name)
 
 

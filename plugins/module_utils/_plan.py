@@ -197,18 +197,27 @@ class Peer:
 # --- the plan -------------------------------------------------------------------------------------------------------------
 
 
-def plan(ledger: Ledger | None, network: Network, hosts: Iterable[Host]) -> Ledger:
+def plan(ledger: Ledger | None, network: Network, hosts: Iterable[Host], occupied: Iterable[str] = ()) -> Ledger:
     """Give every host its lease: what is taken never moves but by a pin, what is new gets the lowest free subnet, in order of names.
 
     A node that is not among the hosts is retired: it keeps its subnet and gets it back when it returns.
+    What is `occupied` is not given to a new node.
     """
     ordered = sorted(hosts, key=attrgetter("name"))
     before = _renamed(ledger or Ledger(0, network, ()), ordered)
     _check_names(ordered, before)
     _check_underlays(ordered, network)
-    after = before.followed_by(network, _assign(before, network, ordered))
+    after = before.followed_by(network, _assign(before, network, ordered, occupied))
     _check_leases(INVENTORY, after)
     return after if after == ledger else after.of_generation(before.generation + 1)
+
+
+def and_the_others(ledger: Ledger | None, hosts: Iterable[Host]) -> list[Host]:
+    """The hosts, and the active nodes that are not among them, as they are: for an inventory that has a part of the cluster."""
+    listed = list(hosts)
+    names = {name for host in listed for name in (host.name, host.renamed_from)}
+    active = [lease for lease in (ledger.leases if ledger else ()) if lease.state == ACTIVE]
+    return listed + [Host(lease.name, lease.underlay) for lease in active if lease.name not in names]
 
 
 def release(ledger: Ledger, name: str) -> Ledger:
@@ -313,10 +322,10 @@ def _take_over(host: Host, leases: dict[str, Lease], names: set[str]) -> None:
     leases[host.name] = replace(leases.pop(name), name=host.name)
 
 
-def _assign(before: Ledger, network: Network, hosts: Sequence[Host]) -> tuple[Lease, ...]:
+def _assign(before: Ledger, network: Network, hosts: Sequence[Host], occupied: Iterable[str] = ()) -> tuple[Lease, ...]:
     _check_pins(hosts, network)
     held = {lease.name: lease for lease in before.leases}
-    space = _Space(network, hosts, before)
+    space = _Space(network, hosts, before, occupied)
     leases = []
     for host in hosts:
         old = held.pop(host.name, None)
@@ -352,7 +361,8 @@ def _unchanged(old: Lease, host: Host, network: Network) -> bool:
 class _Space:
     """What a plan has to give: the clusters without leases, pins and what is reserved. Lives as long as one plan."""
 
-    def __init__(self, network: Network, hosts: Sequence[Host], before: Ledger) -> None:
+    def __init__(self, network: Network, hosts: Sequence[Host], before: Ledger, occupied: Iterable[str]) -> None:
+        self._occupied = tuple(occupied)
         self._network = network
         self._hosts = hosts
         self._before = before
@@ -373,7 +383,7 @@ class _Space:
     def _pool(self) -> Pool:
         """Made for the first host that needs something new: in most runs there is none."""
         # What a pin vacates in this run stays out of it, too: until the run is over, other nodes still route there.
-        taken = [*self._before.blocks, *blocks_of(self._pins)]
+        taken = [*self._before.blocks, *blocks_of(self._pins), *blocks_of(self._occupied)]
         shares = _prefix_by_family(self._network, ())
         asked = {host.node_prefixes for host in self._hosts if host.node_prefixes}
         lengths = {(block[0], block[2]) for block in taken}

@@ -23,7 +23,10 @@ options:
   ledger:
     description:
       - The file of the ledger. Its directory must exist. A relative path starts at the playbook's directory.
-      - Runs that start at once wait for each other by a lock on the directory.
+        Runs that start at once wait for each other by a lock on the directory.
+      - Or keys in etcd 3.4 or newer, as C(etcd://host:2379/prefix), or C(etcds://) with TLS. Further hosts follow after commas. Without a
+        prefix it is flannel's own, C(/coreos.com/network). Runs that start at once are kept apart by compare-and-swap. The leases are
+        also written as the keys that flanneld reads.
     type: path
     required: true
   state:
@@ -83,6 +86,35 @@ options:
           - The name that the node had in the ledger. It takes over that lease, if no host has this name any more and the underlay address
             is the same, and nothing else changes. Once that is done the option has no effect.
         type: str
+  retire:
+    description:
+      - Whether nodes that are not among the hosts are retired.
+      - Say V(false) where a run sees only a part of the cluster, such as a slice of a job of AWX. The other nodes then stay as they are.
+    type: bool
+    default: true
+  vni:
+    description: The VXLAN network identifier that flannel's keys in etcd name. It is not used for a ledger in a file.
+    type: int
+    default: 1
+  port:
+    description: The UDP port that flannel's keys in etcd name. It is not used for a ledger in a file.
+    type: int
+    default: 8472
+  etcd_user:
+    description: The user of etcd who may read and write all keys below the prefix, where etcd has users.
+    type: str
+  etcd_password:
+    description: The password of O(etcd_user). Keep it in a vault. It is never shown, written to a file, or sent to a node.
+    type: str
+  etcd_ca:
+    description: A file with the certificates of the authorities that may have signed etcd's. By default those of the system.
+    type: path
+  etcd_certificate:
+    description: A file with our own certificate, where etcd asks for one. With O(etcd_user) it must have no common name.
+    type: path
+  etcd_key:
+    description: The file of its key, without a passphrase.
+    type: path
   brief:
     description:
       - Whether to leave RV(leases) out. With thousands of nodes a registered result of all leases is much for
@@ -91,7 +123,8 @@ options:
     default: false
 notes:
   - Under C(check_mode), RV(ledger) names a copy that holds what would be, which later tasks of the same run read in its place. Nothing
-    is written beside the inventory.
+    is written beside the inventory or to etcd.
+  - A ledger in etcd is read once a run, by this module. Modules with an option C(ledger) that is given the same place find what it read.
 seealso:
   - module: podnet.baremetal.vxlan_peers
   - plugin: podnet.baremetal.pod_subnets
@@ -113,6 +146,15 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     var: plan.leases[inventory_hostname].gateways
 
+- name: The same, for several controllers
+  podnet.baremetal.pod_subnet:
+    ledger: etcds://etcd1.example.com,etcd2.example.com/podnet/prod
+    cluster_cidr: 172.20.0.0/16
+    etcd_user: podnet
+    etcd_password: "{{ vault_etcd_password }}"
+    etcd_ca: /etc/ssl/etcd-ca.pem
+  run_once: true
+
 - name: The subnet of a node that will not return is free again
   podnet.baremetal.pod_subnet:
     ledger: "{{ inventory_dir }}/podnet-ledger.json"
@@ -123,7 +165,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ledger:
-  description: The file to read the plan from. The ledger itself, or under C(check_mode) a copy if the ledger would change.
+  description:
+    - The file to read the plan from. The ledger itself, or under C(check_mode) a copy if the ledger would change.
+    - Of a ledger in etcd always a copy, which ends with the run.
   returned: success
   type: str
   sample: /srv/inventories/prod/podnet-ledger.json
@@ -165,7 +209,7 @@ leases:
       state: active
       why: kept
 commands:
-  description: The changes, one for each line of the ledger that changes.
+  description: The changes, one for each line of the ledger and each of flannel's keys in etcd that changes.
   returned: always
   type: list
   elements: str
@@ -175,7 +219,7 @@ commands:
 from typing import Any, NoReturn
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
-from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import ARGUMENT_SPEC, REQUIRED_IF
+from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import ARGUMENT_SPEC, RULES
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
 
 
@@ -184,7 +228,7 @@ def _elsewhere(_options: dict[str, Any]) -> NoReturn:
 
 
 def main() -> None:
-    run(ARGUMENT_SPEC, _elsewhere, required_if=REQUIRED_IF)
+    run(ARGUMENT_SPEC, _elsewhere, **RULES)
 
 
 if __name__ == "__main__":

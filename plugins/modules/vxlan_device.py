@@ -25,8 +25,9 @@ extends_documentation_fragment:
 options:
   ledger:
     description:
-      - Path of the ledger on the controller, as M(podnet.baremetal.pod_subnet) returns it. With O(node) it says O(local), O(mac),
-        O(addresses), O(cluster_cidrs) and O(reserved), unless they are given.
+      - Path of the ledger on the controller, as M(podnet.baremetal.pod_subnet) returns it. Or the place in etcd that this module has
+        read in the same run.
+      - With O(node) it says O(local), O(mac), O(addresses), O(cluster_cidrs) and O(reserved), unless they are given.
     type: path
   name:
     description: Name of the device. C(flannel.) and O(vni) by default, as flannel names it.

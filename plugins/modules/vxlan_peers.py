@@ -22,7 +22,8 @@ extends_documentation_fragment:
 options:
   ledger:
     description:
-      - Path of the ledger on the controller, as M(podnet.baremetal.pod_subnet) returns it.
+      - Path of the ledger on the controller, as M(podnet.baremetal.pod_subnet) returns it. Or the place in etcd that this module has
+        read in the same run.
       - The peers are every other node with an active lease in it.
     type: path
   peers:

@@ -28,7 +28,7 @@ class Planned(NamedTuple):
 
 
 def planned(path: str, node: str) -> Planned:
-    """Find a node in the plan of the ledger at `path`. Raises Refused where the ledger or an active lease in it is missing.
+    """Find a node in the plan of the ledger at `path`, or `located` in etcd. Raises Refused where it or an active lease in it is missing.
 
     Each host's task runs in a process of its own. The first one reads and checks the whole ledger and leaves behind a line for each
     node; the others look for the line of theirs, so that what a host costs does not grow with the number of hosts.
@@ -45,6 +45,8 @@ def planned(path: str, node: str) -> Planned:
 
 
 def _prepared(path: str, node: str) -> str:
+    if "://" in path:
+        raise Refused(f"{node}: the ledger {path} has not been read in this run: let podnet.baremetal.pod_subnet do so first.")
     try:
         status = os.stat(path)
     except FileNotFoundError as error:
@@ -76,8 +78,8 @@ def _lines(ledger: Ledger) -> Iterator[str]:
 
 
 def copy_of_the_run(path: str) -> str:
-    """Where a run under --check keeps what the ledger at `path` would be."""
-    return _run_file("ledger", os.path.abspath(path))
+    """Where a run keeps the ledger of etcd, and under --check what the ledger at `path` would be."""
+    return _run_file("ledger", path if "://" in path else os.path.abspath(path))
 
 
 def _run_file(kind: str, identity: str) -> str:

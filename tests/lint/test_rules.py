@@ -23,8 +23,9 @@ PLUGINS = sorted(CHECKOUT.glob("plugins/**/*.py"))
 ROLES = sorted(path.name for path in CHECKOUT.glob("roles/*"))
 MODULES = sorted(path.stem for path in CHECKOUT.glob("plugins/modules/[!_]*.py"))
 PURE = ("_blocks", "_changes", "_conflist", "_errors", "_inputs", "_objects", "_overlay", "_own_routes", "_plan", "_wire")
+PURE_ON_THE_CONTROLLER = ("_flannel_keys", "_occupied", "_place", "_snapshot")
 IO = {"asyncio", "ctypes", "fcntl", "glob", "importlib", "io", "multiprocessing", "os", "pathlib", "select", "shutil", "signal", "socket"}
-IO |= {"subprocess", "sys", "tempfile", "threading", "time", "urllib"}
+IO |= {"http", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib"}
 # Where this checkout lies, where interpreters of one's own lie, and the address of a package registry.
 MACHINES = (re.escape(f"{CHECKOUT}/"), r"/\.pyenv/", r"https?://(deb|index|pypi|registry|security)\.")
 SHORTCUTS = ("# no" + "qa", "# type: " + "ignore", "shell=" + "True", "builtin" + ".shell:", "ignore_errors: " + "true")
@@ -50,9 +51,9 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def within(modules: set[str]) -> set[str]:
-    """The imported ones of module_utils, by their last name."""
-    prefix = f"{COLLECTION}.module_utils."
+def within(modules: set[str], package: str = "module_utils") -> set[str]:
+    """The imported ones of a package of the collection, by their last name."""
+    prefix = f"{COLLECTION}.{package}."
     return {name.removeprefix(prefix).split(".")[0] for name in modules if name.startswith(prefix)}
 
 
@@ -71,6 +72,15 @@ def test_what_is_pure_imports_no_io_and_nothing_that_has_some(name: str) -> None
     imported = imports(CHECKOUT / "plugins" / "module_utils" / f"{name}.py")
     assert {each.split(".")[0] for each in imported} & IO == set()
     assert within(imported) <= set(PURE)
+    assert not any(each.startswith("ansible.") for each in imported)
+
+
+@pytest.mark.parametrize("name", PURE_ON_THE_CONTROLLER)
+def test_what_is_pure_on_the_controller_imports_only_what_is_pure(name: str) -> None:
+    imported = imports(CHECKOUT / "plugins" / "plugin_utils" / f"{name}.py")
+    assert {each.split(".")[0] for each in imported} & IO == set()
+    assert within(imported) <= set(PURE)
+    assert within(imported, "plugin_utils") <= set(PURE_ON_THE_CONTROLLER)
     assert not any(each.startswith("ansible.") for each in imported)
 
 

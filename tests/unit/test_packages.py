@@ -1,7 +1,7 @@
 # Copyright (c) 2026 podnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `make` says where it cannot install Debian packages. I/O: the script, with as little around it as such a machine has."""
+"""What `make` says where it cannot install Debian packages, or unpack one. I/O: the scripts, with little around them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).resolve().parents[1] / "packages.sh"
+UNPACK = SCRIPT.with_name("unpack.sh")
 MISSING = "no-such-package"
 SYSTEM = "/usr/bin:/bin:/usr/sbin"
 
@@ -45,3 +46,12 @@ def test_who_is_not_root_is_told_who_can_install() -> None:
 
 def test_what_is_there_costs_nothing() -> None:
     assert run("/bin/sh", str(SCRIPT), "iproute2", path=SYSTEM).stdout == ""
+
+
+def test_another_distribution_is_told_what_to_unpack_by_itself(programs: Path, tmp_path: Path) -> None:
+    answer = run("/bin/sh", str(UNPACK), MISSING, str(tmp_path / "there"), path=str(programs))
+    assert answer.returncode == 1
+    assert answer.stderr == (
+        f"This is not Debian or Ubuntu: unpack the equivalent of {MISSING} into {tmp_path}/there yourself, then run make again.\n"
+    )
+    assert not (tmp_path / "there").exists()

@@ -116,6 +116,12 @@ def test_what_is_reserved_is_never_handed_out() -> None:
     assert subnets(plan(None, network, hosts("a", "b"))) == {"a": ("172.20.2.0/24",), "b": ("172.20.4.0/24",)}
 
 
+def test_what_others_hold_is_not_given_to_a_new_node() -> None:
+    ledger = plan(None, NETWORK, hosts("a", "b"), ["172.20.0.0/23", "172.20.3.0/26", "203.0.113.0/24"])
+    assert [lease.subnets for lease in ledger.leases] == [("172.20.2.0/24",), ("172.20.4.0/24",)]
+    assert plan(ledger, NETWORK, hosts("a", "b"), ["172.20.0.0/23"]) == ledger
+
+
 def test_a_range_may_grow_and_get_a_neighbour() -> None:
     small = plan(None, Network.of("172.20.0.0/23"), hosts("a", "b"))
     for wider in ("172.20.0.0/22", ["172.20.0.0/23", "172.30.0.0/16"], ["172.30.0.0/16", "172.20.0.0/23"]):
