@@ -22,7 +22,7 @@ COLLECTION = "ansible_collections.podnet.baremetal.plugins"
 PLUGINS = sorted(CHECKOUT.glob("plugins/**/*.py"))
 ROLES = sorted(path.name for path in CHECKOUT.glob("roles/*"))
 MODULES = sorted(path.stem for path in CHECKOUT.glob("plugins/modules/[!_]*.py"))
-PURE = ("_changes", "_conflist", "_errors", "_inputs", "_objects", "_overlay", "_plan", "_wire")
+PURE = ("_adopt", "_changes", "_conflist", "_errors", "_inputs", "_objects", "_overlay", "_plan", "_wire")
 IO = {"asyncio", "ctypes", "fcntl", "glob", "importlib", "io", "multiprocessing", "os", "pathlib", "select", "shutil", "signal", "socket"}
 IO |= {"subprocess", "sys", "tempfile", "threading", "time", "urllib"}
 # Where this checkout lies, where interpreters of one's own lie, and the address of a package registry.
