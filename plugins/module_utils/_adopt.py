@@ -30,6 +30,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._plan import (
 )
 
 SUBNET, UNDERLAY, MAC = "pod subnet", "underlay address", "VTEP MAC"
+ADOPTED = "adopted"  # why a lease is what it is
 BACKEND, VNI, PORT = "backend", "VNI", "port"
 LEDGER = "the ledger"
 ANNOTATION = "flannel.alpha.coreos.com/"  # kube.go, newAnnotations with the default of --kube-annotation-prefix
@@ -79,6 +80,19 @@ LEAVING = (
     "the inventory does not have them: the ledger keeps their pod subnets as retired, and site.yml takes their entries away from the other "
     "nodes; add those that still run to the inventory first"
 )
+ARGUMENTS: dict[str, Any] = {
+    "ledger": {"type": "path", "required": True},
+    "cluster_cidr": {"type": "raw", "required": True},
+    "service_cidr": {"type": "raw"},
+    "node_prefix": {"type": "raw"},
+    "reserved": {"type": "raw"},
+    "vni": {"type": "int", "default": 1},
+    "port": {"type": "int", "default": 8472},
+    "nodes": {"type": "dict", "default": {}},
+    "kubernetes": {"type": "path"},
+    "etcd": {"type": "path"},
+    "brief": {"type": "bool", "default": False},
+}
 Said = Mapping[Fact, Sequence[str]]  # the facts that were said of a node, and who said so
 
 
@@ -207,12 +221,15 @@ def adopted(ledger: Ledger | None, cluster: Cluster) -> Ledger:
     if lines:
         listed = "\n".join(f"  {line}" for line in lines)
         raise Refused(f"{len(lines)} conflicts stand against adopting the cluster, and nothing was written:\n{listed}")
-    leases = (_lease(name, facts, cluster) for name, facts in sorted(said.items()) if _values(facts, SUBNET))
     before = ledger or Ledger(0, cluster.network, ())
-    after = Ledger(before.generation, cluster.network, tuple(leases))
+    held = {lease.name for lease in before.leases}
+    leases = (_lease(name, facts, cluster, "kept" if name in held else ADOPTED) for name, facts in said.items() if _values(facts, SUBNET))
+    after = Ledger(before.generation, cluster.network, tuple(sorted(leases, key=lambda lease: lease.name)))
     if after == ledger:
         return ledger
-    return _plan.ledger_of(_plan.document_of(replace(after, generation=before.generation + 1)), LEDGER)
+    grown = replace(after, generation=before.generation + 1)
+    _plan.ledger_of(_plan.document_of(grown), LEDGER)  # what holds of every ledger is checked where one is read
+    return grown
 
 
 def warnings(ledger: Ledger | None, cluster: Cluster) -> list[str]:
@@ -222,8 +239,11 @@ def warnings(ledger: Ledger | None, cluster: Cluster) -> list[str]:
     known = {name for name, facts in said.items() if _values(facts, SUBNET)}
     strange = {name for name in known - hosts if any(by != LEDGER for fact, who in said[name].items() for by in who if fact.what == SUBNET)}
     found = (
-        (set(cluster.unreachable), "could not be reached, and what is on these nodes was not read"),
-        (hosts - known, "no source knows their pod subnets, so they get none now, and site.yml gives them free ones"),
+        (set(cluster.unreachable), "could not be reached, so only other sources speak for them"),
+        (
+            hosts - known,
+            "no source knows their pod subnets, so they get none now; adopt again before site.yml gives free ones to those that have one",
+        ),
         (
             {name for name in known & hosts if not _values(said[name], MAC)},
             "no source knows the MACs of their VTEPs, so they get those that follow from their pod subnets",
@@ -233,14 +253,14 @@ def warnings(ledger: Ledger | None, cluster: Cluster) -> list[str]:
     return [f"{_listed(names)}: {sentence}." for names, sentence in found if names]
 
 
-def _lease(name: str, facts: Said, cluster: Cluster) -> Lease:
+def _lease(name: str, facts: Said, cluster: Cluster, why: str) -> Lease:
     """Families in the order of the cluster's ranges; the MAC is that of the first."""
     of_family = {fact.family: fact.value for fact in facts if fact.what == SUBNET}
     subnets = tuple(of_family[family] for family in _prefixes(cluster.network) if family in of_family)
     macs = {fact.family: fact.value for fact in facts if fact.what == MAC}
     mac = macs.get(family_of(subnets[0]))
     state = ACTIVE if any(host.name == name for host in cluster.hosts) else RETIRED
-    return Lease(name, subnets, _values(facts, UNDERLAY)[0], mac if mac != _plan.vtep_mac(subnets[0]) else None, state)
+    return Lease(name, subnets, _values(facts, UNDERLAY)[0], mac if mac != _plan.vtep_mac(subnets[0]) else None, state, why)
 
 
 def _said(ledger: Ledger | None, cluster: Cluster) -> dict[str, Said]:

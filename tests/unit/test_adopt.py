@@ -9,7 +9,7 @@ import json
 import random
 import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ NODES = ("node1", "node2", "node3")
 RECORDED = Network.of("10.244.0.0/16")
 BOTH = Network.of(["10.244.0.0/16", "fd00:10:244::/48"])
 # case: the range, and of each node the pod subnets and the MAC of flannel.1
-CASES: dict[str, tuple[Network, list[tuple[tuple[str, ...], str]]]] = {
+CASES: dict[str, tuple[Network, Sequence[tuple[tuple[str, ...], str]]]] = {
     "vxlan": (
         RECORDED,
         [
@@ -104,7 +104,7 @@ def device(case: str, node: str, name: str) -> dict[str, Any] | None:
     return {"name": name, "vni": int(vni), "port": int(port), "local": local, "mac": mac, "addresses": own}
 
 
-def leases(expected: list[tuple[tuple[str, ...], str]]) -> tuple[Lease, ...]:
+def leases(expected: Sequence[tuple[tuple[str, ...], str]]) -> tuple[Lease, ...]:
     return tuple(
         Lease(name, subnets, host.underlay, mac) for name, host, (subnets, mac) in zip(NODES, hosts(*NODES), expected, strict=True)
     )
@@ -185,8 +185,8 @@ def test_a_node_with_nothing_gets_nothing() -> None:
     cluster = Cluster(RECORDED, hosts("node1"), tuple(found_claims("node1", nothing, RECORDED)), unreachable=("node1",))
     assert adopted(None, cluster) == Ledger(1, RECORDED, ())
     assert warnings(None, cluster) == [
-        "node1: could not be reached, and what is on these nodes was not read.",
-        "node1: no source knows their pod subnets, so they get none now, and site.yml gives them free ones.",
+        "node1: could not be reached, so only other sources speak for them.",
+        "node1: no source knows their pod subnets, so they get none now; adopt again before site.yml gives free ones to those that have one.",
     ]
 
 
