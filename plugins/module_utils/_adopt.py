@@ -222,8 +222,12 @@ def adopted(ledger: Ledger | None, cluster: Cluster) -> Ledger:
         listed = "\n".join(f"  {line}" for line in lines)
         raise Refused(f"{len(lines)} conflicts stand against adopting the cluster, and nothing was written:\n{listed}")
     before = ledger or Ledger(0, cluster.network, ())
-    held = {lease.name for lease in before.leases}
-    leases = (_lease(name, facts, cluster, "kept" if name in held else ADOPTED) for name, facts in said.items() if _values(facts, SUBNET))
+    held, hosts = {lease.name for lease in before.leases}, {host.name for host in cluster.hosts}
+    leases = [
+        replace(_lease(name, facts, cluster.network), state=ACTIVE if name in hosts else RETIRED, why="kept" if name in held else ADOPTED)
+        for name, facts in said.items()
+        if _values(facts, SUBNET)
+    ]
     after = Ledger(before.generation, cluster.network, tuple(sorted(leases, key=lambda lease: lease.name)))
     if after == ledger:
         return ledger
@@ -253,14 +257,12 @@ def warnings(ledger: Ledger | None, cluster: Cluster) -> list[str]:
     return [f"{_listed(names)}: {sentence}." for names, sentence in found if names]
 
 
-def _lease(name: str, facts: Said, cluster: Cluster, why: str) -> Lease:
+def _lease(name: str, facts: Said, network: Network) -> Lease:
     """Families in the order of the cluster's ranges; the MAC is that of the first."""
     of_family = {fact.family: fact.value for fact in facts if fact.what == SUBNET}
-    subnets = tuple(of_family[family] for family in _prefixes(cluster.network) if family in of_family)
-    macs = {fact.family: fact.value for fact in facts if fact.what == MAC}
-    mac = macs.get(family_of(subnets[0]))
-    state = ACTIVE if any(host.name == name for host in cluster.hosts) else RETIRED
-    return Lease(name, subnets, _values(facts, UNDERLAY)[0], mac if mac != _plan.vtep_mac(subnets[0]) else None, state, why)
+    subnets = tuple(of_family[family] for family in _prefixes(network) if family in of_family)
+    mac = {fact.family: fact.value for fact in facts if fact.what == MAC}.get(family_of(subnets[0]))
+    return Lease(name, subnets, _values(facts, UNDERLAY)[0], mac if mac != _plan.vtep_mac(subnets[0]) else None)
 
 
 def _said(ledger: Ledger | None, cluster: Cluster) -> dict[str, Said]:

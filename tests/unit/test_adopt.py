@@ -36,6 +36,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 GOLDEN = Path(__file__).parent.parent / "golden"  # recorded from flanneld v0.28.9
+NO_SUBNET = "no source knows their pod subnets, so they get none now; adopt again before site.yml gives free ones to those that have one"
 NODES = ("node1", "node2", "node3")
 RECORDED = Network.of("10.244.0.0/16")
 BOTH = Network.of(["10.244.0.0/16", "fd00:10:244::/48"])
@@ -186,7 +187,7 @@ def test_a_node_with_nothing_gets_nothing() -> None:
     assert adopted(None, cluster) == Ledger(1, RECORDED, ())
     assert warnings(None, cluster) == [
         "node1: could not be reached, so only other sources speak for them.",
-        "node1: no source knows their pod subnets, so they get none now; adopt again before site.yml gives free ones to those that have one.",
+        f"node1: {NO_SUBNET}.",
     ]
 
 
@@ -322,6 +323,14 @@ def test_the_ledger_is_a_source_too_and_is_not_overruled() -> None:
         "node1: VTEP MAC is 02:00:00:00:00:01 in a, 02:f1:0a:f4:00:00 in the ledger",
         "node1: pod subnet is 10.244.0.0/24 in the ledger, 10.244.1.0/24 in a",
         "node2: pod subnet is 10.244.1.0/24 in the ledger: it overlaps 10.244.1.0/24 of node1 in a",
+    ]
+
+
+def test_a_device_that_does_not_fit_its_subnet_env_is_a_conflict() -> None:
+    env = subnet_env_of(recorded("vxlan", "node2.subnet.env"), "node1")
+    said = {"device": device("vxlan", "node1", "flannel.1"), "device6": None, "subnet_env": env}
+    assert conflicts(None, Cluster(RECORDED, hosts("node1"), tuple(found_claims("node1", said, RECORDED)))) == [
+        "node1: pod subnet is 10.244.3.0/24 in subnet.env, 10.244.97.0/24 in flannel.1"
     ]
 
 
