@@ -244,10 +244,7 @@ def warnings(ledger: Ledger | None, cluster: Cluster) -> list[str]:
     strange = {name for name in known - hosts if any(by != LEDGER for fact, who in said[name].items() for by in who if fact.what == SUBNET)}
     found = (
         (set(cluster.unreachable), "could not be reached, so only other sources speak for them"),
-        (
-            hosts - known,
-            "no source knows their pod subnets, so they get none now; adopt again before site.yml gives free ones to those that have one",
-        ),
+        (hosts - known, "no source knows their pod subnets: site.yml gives them free ones, so adopt again first where they have some"),
         (
             {name for name in known & hosts if not _values(said[name], MAC)},
             "no source knows the MACs of their VTEPs, so they get those that follow from their pod subnets",

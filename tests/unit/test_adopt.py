@@ -36,7 +36,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 GOLDEN = Path(__file__).parent.parent / "golden"  # recorded from flanneld v0.28.9
-NO_SUBNET = "no source knows their pod subnets, so they get none now; adopt again before site.yml gives free ones to those that have one"
+NO_SUBNET = "no source knows their pod subnets: site.yml gives them free ones, so adopt again first where they have some"
 NODES = ("node1", "node2", "node3")
 RECORDED = Network.of("10.244.0.0/16")
 BOTH = Network.of(["10.244.0.0/16", "fd00:10:244::/48"])
