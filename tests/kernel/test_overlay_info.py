@@ -75,6 +75,21 @@ def test_what_is_missing_or_wrong_is_said_as_the_commands_that_would_repair_it(o
     assert info()["peers"][1:] == [{"subnets": ["172.20.2.0/24"], "underlay": "", "mac": ""}]
 
 
+def test_what_the_ledger_does_not_have_is_said_too_and_a_wrong_route_is_not_a_missing_one(overlay: Node) -> None:
+    overlay.run("ip route replace 172.20.1.0/24 via 172.20.2.0 dev flannel.1 onlink proto 86")
+    one = {**LEDGERS, "plan": pack_plan(PEERS[:1])}
+    assert info(**one)["drift"] == {
+        "commands": [
+            ROUTES[0],
+            ROUTES[1].replace("replace", "del"),
+            "bridge fdb del 02:f1:ac:14:02:00 dev flannel.1 dst 198.51.100.3 self",
+            "ip neigh del 172.20.2.0 dev flannel.1",
+        ],
+        "missing": [],
+        "refused": "",
+    }
+
+
 def test_peers_by_nexthop_are_read_like_those_by_gateway(overlay: Node) -> None:
     for n in (1, 2):
         overlay.run(f"ip nexthop replace id {n} via 172.20.{n}.0 dev flannel.1 onlink proto 86")

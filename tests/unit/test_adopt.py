@@ -152,8 +152,16 @@ def kube(document: Any, *names: str) -> Cluster:
     return Cluster(RECORDED, hosts(*(names or NODES)), tuple(kubernetes_claims(json.dumps(document), "nodes.json")))
 
 
+def test_a_lease_says_whether_it_was_adopted_now_or_before() -> None:
+    before = adopted(None, Cluster(RECORDED, hosts("node1"), (ONE,)))
+    after = adopted(before, Cluster(RECORDED, hosts("node1", "node2"), (ONE, TWO)))
+    assert [lease.why for lease in (*before.leases, *after.leases)] == ["adopted", "kept", "adopted"]
+    assert (before.generation, after.generation) == (1, 2)
+
+
 def test_a_node_is_found_by_its_name_in_any_case_and_else_by_its_address() -> None:
     nodes = json.loads(recorded("kube", "nodes.json"))
+    nodes["items"][0]["metadata"]["annotations"] = {}
     nodes["items"][1]["metadata"]["name"] = "ip-198-18-0-12"
     upper = tuple(replace(host, name=host.name.upper()) for host in hosts("node1", "node2", "node3"))
     ledger = adopted(None, replace(kube(nodes), hosts=upper))
@@ -241,8 +249,8 @@ CONFLICTS: list[tuple[str, list[Claim], list[str]]] = [
     ),
     (
         "two sources disagree on a MAC",
-        [ONE, claim("b", "node1", mac="02:00:00:00:00:09"), claim("c", "node1", mac="02:00:00:00:00:01")],
-        ["node1: VTEP MAC is 02:00:00:00:00:01 in a and c, 02:00:00:00:00:09 in b"],
+        [ONE, claim("b", "node1", mac="02:00:00:00:00:09"), *(claim(name, "node1", mac="02:00:00:00:00:01") for name in "fedc")],
+        ["node1: VTEP MAC is 02:00:00:00:00:01 in a and c and d and e and f, 02:00:00:00:00:09 in b"],
     ),
     (
         "a source and the inventory disagree on an underlay address",
@@ -331,6 +339,15 @@ def test_a_device_that_does_not_fit_its_subnet_env_is_a_conflict() -> None:
     said = {"device": device("vxlan", "node1", "flannel.1"), "device6": None, "subnet_env": env}
     assert conflicts(None, Cluster(RECORDED, hosts("node1"), tuple(found_claims("node1", said, RECORDED)))) == [
         "node1: pod subnet is 10.244.3.0/24 in subnet.env, 10.244.97.0/24 in flannel.1"
+    ]
+
+
+def test_what_a_host_has_is_its_own_even_with_the_address_of_another() -> None:
+    both = (Host.of("Node1", "198.18.0.11"), Host.of("node2", "198.18.0.12"))
+    assert conflicts(None, Cluster(RECORDED, both, (claim("flannel.1", "Node1", "10.244.1.0/24", "198.18.0.12"),))) == [
+        "Node1: underlay address is 198.18.0.11 in the inventory, 198.18.0.12 in flannel.1",
+        "Node1: underlay address is 198.18.0.12 in flannel.1: node2 has the same",
+        "node2: underlay address is 198.18.0.12 in the inventory: Node1 has the same",
     ]
 
 
