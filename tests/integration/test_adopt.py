@@ -107,8 +107,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def pods(state: str) -> list[dict[str, Any]]:
     """A play that attaches a pod to each node by what flannel's CNI plugin hands to the bridge plugin, or detaches it."""
-    options = {"name": "pod", "conflist": PODS, "plugin_directory": "/usr/lib/cni", "state": state}
-    return [{"hosts": "kube_node", "gather_facts": False, "tasks": [{"podnet.baremetal.cni_pod": options}]}]
+    return [{"hosts": "kube_node", "gather_facts": False, "tasks": [pod("pod", state, conflist=PODS)]}]
+
+
+def pod(name: str, state: str = "present", **options: Any) -> dict[str, Any]:
+    return {"podnet.baremetal.cni_pod": {"name": name, "plugin_directory": "/usr/lib/cni", "state": state, **options}}
 
 
 def flanneld(cluster: Cluster, node: str) -> None:
@@ -243,6 +246,13 @@ def test_the_first_site_loses_no_packet_between_pods_and_the_second_changes_noth
     assert sent - received <= 1, report  # the last one may be on its way when ping is told to end
     assert cluster.tables() == before
     assert cluster.play("site").succeeded().changed == []
+
+
+def test_a_new_pod_finds_its_place_beside_those_that_run(cluster: Cluster) -> None:
+    attached = cluster.play([{"hosts": "node1", "gather_facts": False, "tasks": [pod("later")]}]).succeeded()
+    assert attached.outcomes[0].result["addresses"] == ["10.244.97.3/24"]
+    cluster.run("node1", "ip netns exec later ping -q -c 3 -i 0.05 -M do -s 1422 10.244.3.2")
+    cluster.play([{"hosts": "node1", "gather_facts": False, "tasks": [pod("later", "absent")]}]).succeeded()
 
 
 def test_a_node_is_read_back_compared_with_the_ledger_and_loses_the_route_of_a_node_that_left(cluster: Cluster) -> None:
