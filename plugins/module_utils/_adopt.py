@@ -130,7 +130,7 @@ def kubernetes_claims(text: str, source: str) -> list[Claim]:
     document = _json(text, source)
     nodes = document.get("items", [document]) if isinstance(document, dict) else document
     try:
-        claims = [Claim(source, node["metadata"]["name"], tuple(_node_facts(source, node))) for node in nodes]
+        claims = [Claim(source, str(node["metadata"]["name"]), tuple(_node_facts(source, node))) for node in nodes]
     except (AttributeError, KeyError, TypeError) as error:
         raise refuse(source, "its content", "no list of Nodes", "expected what `kubectl get nodes -o json` prints") from error
     return _some(claims, source, "no Node in it has a pod subnet: expected what `kubectl get nodes -o json` prints")
@@ -172,8 +172,8 @@ def _key_facts(who: str, subnets: Sequence[str], value: Any) -> Iterator[Fact]:
 
 def _keys(text: str, source: str) -> Iterable[tuple[str, str]]:
     if not text.lstrip().startswith("{"):
-        lines = [line for line in text.splitlines() if line]
-        return zip(lines[::2], lines[1::2])
+        lines = text.splitlines()
+        return zip(lines, lines[1:])  # a key has its value on the next line; the value of /config may go on for more
     try:
         pairs = [(pair["key"], pair.get("value", "")) for pair in _json(text, source).get("kvs", [])]
         return [(b64decode(key, validate=True).decode(), b64decode(value, validate=True).decode()) for key, value in pairs]

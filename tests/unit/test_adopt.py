@@ -416,6 +416,12 @@ def test_a_flannel_below_another_prefix_and_other_keys_beside_it_are_read() -> N
     assert only.facts == (Fact(SUBNET, 4, "10.244.3.0/24"), Fact(UNDERLAY, 4, "198.18.0.11"), Fact("backend", 0, "vxlan"))
 
 
+def test_a_configuration_of_several_lines_among_the_keys_is_passed_over() -> None:
+    lines = recorded("vxlan", "etcd-keys.txt").splitlines()
+    spread = json.dumps(json.loads(lines[1]), indent=2)
+    assert etcd_claims("\n".join([lines[0], spread, *lines[2:]]), "keys") == etcd_claims(recorded("vxlan", "etcd-keys.txt"), "keys")
+
+
 # --- whatever the sources are -----------------------------------------------------------------------------------------------
 
 numbers = st.integers(min_value=1, max_value=6)
