@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     IN_PLACE,
+    PODNET_PROTOCOL,
     Key,
     Nexthop,
     Object,
@@ -122,10 +123,10 @@ def _foreign_link(link: Object) -> Refused:
 
 
 def _entry(wanted: Object, there: Sequence[Object]) -> Iterator[Change]:
-    if wanted in there:
+    if any(_serves(thing, wanted) for thing in there):
         return
     old = there[0] if there else None
-    if isinstance(old, PodRoute) and old.device != wanted.device and not old.owned:
+    if isinstance(old, PodRoute) and _elsewhere(old, wanted):
         raise Refused(
             f"{old.subnet} is already routed on this node by a route that is not ours ({old.present}): "
             "remove that route or give the peer another pod subnet; it was left alone."
@@ -140,8 +141,19 @@ def _entry(wanted: Object, there: Sequence[Object]) -> Iterator[Change]:
 
 def _surplus(wanted: Object, there: Sequence[Object]) -> Iterator[Change]:
     """What stands beside the wanted entry under the same key: `ip route append` makes a second route to one subnet."""
-    kept = wanted if wanted in there else next(iter(there), None)
-    return (_removal(thing) for thing in there if thing != kept and _removable(thing))
+    serving = (thing for thing in there if _serves(thing, wanted))
+    kept = wanted if wanted in there else next(serving, next(iter(there), None))
+    return (_removal(thing) for thing in there if thing != kept and _removable(thing) and not _elsewhere(thing, wanted))
+
+
+def _serves(thing: Object, wanted: Object) -> bool:
+    """Whether it does the same: flanneld's own route forwards as ours would, so there is nothing to change."""
+    return thing == wanted or (isinstance(thing, PodRoute) and thing.flannels and thing._replace(protocol=PODNET_PROTOCOL) == wanted)
+
+
+def _elsewhere(thing: Object, wanted: Object) -> bool:
+    """A route through another device, which only its protocol could make ours."""
+    return isinstance(thing, PodRoute) and thing.device != wanted.device and thing.protocol != PODNET_PROTOCOL
 
 
 def _removable(thing: Object) -> bool:

@@ -14,6 +14,9 @@ from typing import NamedTuple, Union
 
 # Routes of ours carry this protocol number; the flannel role names it `podnet` in rt_protos.d.
 PODNET_PROTOCOL = 86
+# flanneld gives its routes no protocol, which netlink(3) takes for RTPROT_BOOT, and its devices these names (vxlan.go:205, :233).
+FLANNEL_PROTOCOL = 3
+FLANNEL_DEVICES = ("flannel.", "flannel-v6.")
 DEFAULT_AGEING = 300  # seconds, drivers/net/vxlan: FDB_AGE_DEFAULT
 ZERO_MAC = "00:00:00:00:00:00"
 
@@ -276,7 +279,13 @@ class PodRoute(NamedTuple):
 
     @property
     def owned(self) -> bool:
-        return self.protocol == PODNET_PROTOCOL
+        return self.protocol == PODNET_PROTOCOL or self.flannels
+
+    @property
+    def flannels(self) -> bool:
+        """Whether it is what flanneld makes on its device (vxlan_network.go:290): the gateway is the subnet's own network address."""
+        form = PodRoute(self.device, self.subnet, self.subnet.split("/")[0], protocol=FLANNEL_PROTOCOL)
+        return self == form and self.device.startswith(FLANNEL_DEVICES)
 
     @property
     def present(self) -> str:

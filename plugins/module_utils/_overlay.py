@@ -1,7 +1,7 @@
 # Copyright (c) 2026 podnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the peers of a node come to in kernel objects: per subnet one neighbour, one fdb entry and one route. Pure."""
+"""What the peers of a node come to in kernel objects, per subnet one neighbour, one fdb entry and one route, and back. Pure."""
 
 from __future__ import annotations
 
@@ -26,6 +26,21 @@ def peer_objects(device: str, peers: Iterable[Mapping[str, Any]]) -> tuple[Entry
     _refuse_shared(valid)
     entries = [entry for peer in valid for entry in _entries(device, peer)]
     return tuple(sorted(entries, key=place_of))
+
+
+def peers_in(device: str, entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """The peers that entries on the device make reachable, by their first subnet: {subnets, underlay, mac}, "" for what is not there."""
+    known = [entry for entry in entries if entry.device == device and (entry.owned or isinstance(entry, PodRoute))]
+    underlays = {entry.mac: entry.destination for entry in known if isinstance(entry, FdbEntry) and not entry.flooded}
+    macs = {entry.address: entry.mac for entry in known if isinstance(entry, StaticNeigh)}
+    subnets: dict[str, list[str]] = {mac: [] for mac in (*underlays, *macs.values())}
+    unknown = []
+    for route in (entry for entry in known if isinstance(entry, PodRoute) and entry.gateway):
+        mac = macs.get(route.gateway, "")
+        subnets[mac].append(route.subnet) if mac else unknown.append(route.subnet)
+    peers = [{"subnets": sorted(theirs), "underlay": underlays.get(mac, ""), "mac": mac} for mac, theirs in subnets.items()]
+    peers += [{"subnets": [subnet], "underlay": "", "mac": ""} for subnet in unknown]
+    return sorted(peers, key=lambda peer: (peer["subnets"], peer["mac"]))
 
 
 def pack_plan(peers: Iterable[Mapping[str, Any]]) -> str:

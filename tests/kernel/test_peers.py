@@ -38,7 +38,9 @@ def test_two_peers_are_two_of_each_kind_in_order(node: Node) -> None:
         ("bridge fdb replace 02:f1:ac:14:01:00 dev flannel.1 dst 198.51.100.2 self dynamic", FDB[:1]),
         ("ip route del 172.20.1.0/24", ROUTES[:1]),
         ("ip route replace 172.20.1.0/24 via 172.20.2.0 dev flannel.1 onlink proto 86", ROUTES[:1]),
-        ("ip route replace 172.20.1.0/24 via 172.20.1.0 dev flannel.1 onlink", ROUTES[:1]),
+        ("ip route replace 172.20.1.0/24 via 172.20.1.0 dev flannel.1 onlink proto static", ROUTES[:1]),
+        ("ip route replace 172.20.1.0/24 via 172.20.1.0 dev flannel.1 onlink mtu 1000", ROUTES[:1]),
+        ("ip route replace 172.20.1.0/24 via 172.20.2.0 dev flannel.1 onlink", ROUTES[:1]),
         ("ip route replace 172.20.1.0/24 via 172.20.1.0 dev flannel.1 onlink proto 86 mtu 1000", ROUTES[:1]),
         ("ip neigh flush dev flannel.1 nud permanent", NEIGHBOURS),
         ("ip route flush dev flannel.1 proto 86", ROUTES),
@@ -50,6 +52,53 @@ def test_what_somebody_spoiled_is_repaired_and_nothing_else_is_touched(overlay: 
     assert peers(check=True) == repair
     assert peers() == repair
     assert (overlay.dump(), overlay.index("flannel.1"), device()) == (before, index, [])
+
+
+def flanneld(node: Node) -> None:
+    """Routes as flanneld makes them; the neighbours and fdb entries that it makes do not differ from ours."""
+    for n in (1, 2):
+        node.run(f"ip route replace 172.20.{n}.0/24 via 172.20.{n}.0 dev flannel.1 onlink")
+
+
+def test_routes_of_flanneld_do_what_ours_would_and_stay(overlay: Node) -> None:
+    flanneld(overlay)
+    before = overlay.dump()
+    assert (before.count("proto boot"), peers(), device()) == (2, [], [])
+    assert commands(entry_target("node1", PodRoute("flannel.1", "172.20.1.0/24", "172.20.1.0"), "present")) == []
+    assert overlay.dump() == before
+
+
+def test_a_route_of_flanneld_to_a_node_that_left_goes_with_its_entries(overlay: Node) -> None:
+    flanneld(overlay)
+    assert peers(wanted=PEERS[:1]) == [
+        "ip route del 172.20.2.0/24 via 172.20.2.0 dev flannel.1 onlink proto 3",
+        "bridge fdb del 02:f1:ac:14:02:00 dev flannel.1 dst 198.51.100.3 self",
+        "ip neigh del 172.20.2.0 dev flannel.1",
+    ]
+
+
+def test_a_route_of_flanneld_outlives_a_new_device(overlay: Node) -> None:
+    flanneld(overlay)
+    before = overlay.run("ip -d -4 route")
+    assert ROUTES[0].replace("proto 86", "proto 3") in device(port=4789, recreate=True)
+    assert (peers(), overlay.run("ip -d -4 route")) == ([], before)
+
+
+def test_a_route_of_flanneld_makes_place_for_a_nexthop_where_these_are_asked_for(overlay: Node) -> None:
+    flanneld(overlay)
+    assert peers(nexthops="always")[-1] == "ip route replace 172.20.2.0/24 nhid 2886992384 proto 86"
+    assert "proto boot" not in overlay.dump()
+
+
+def test_another_devices_route_of_flannels_form_is_an_error_and_stays(overlay: Node) -> None:
+    overlay.run("ip link add flannel.2 type vxlan id 2 local 198.51.100.11 dev eth0 dstport 8472 nolearning")
+    overlay.run("ip addr add 172.20.9.9/32 dev flannel.2")
+    overlay.run("ip link set flannel.2 up")
+    overlay.run("ip route replace 172.20.1.0/24 via 172.20.1.0 dev flannel.2 onlink")
+    before = overlay.dump()
+    with pytest.raises(Refused, match=r"172.20.1.0/24 is already routed .* not ours .*dev flannel.2 onlink proto 3"):
+        peers()
+    assert overlay.dump() == before
 
 
 def test_a_peer_that_left_is_purged_route_first(overlay: Node) -> None:

@@ -19,6 +19,7 @@ from node import OPTIONS, PEERS, Node
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 FILE = "{directory}/one.conf"
+OVERLAY = {option: OPTIONS[option] for option in ("local", "mac", "addresses")}
 CONFLIST = {
     "path": "{directory}/10-flannel.conflist",
     "form": "bridge",
@@ -70,7 +71,13 @@ def test_a_program_makes_leaves_alone_and_takes_away(overlay: Node, tmp_path: Pa
     assert [told(module, absent, tmp_path)["changed"] for _ in range(2)] == [True, False]
 
 
+def test_a_program_that_only_looks_says_what_is_there(overlay: Node, tmp_path: Path) -> None:
+    said = told(Module("overlay_info"), {"subnet_env": "{directory}/subnet.env", "plan": pack_plan(PEERS), **OVERLAY}, tmp_path)
+    assert (said["changed"], said["device"]["name"], len(said["peers"])) == (False, "flannel.1", 2)
+    assert said["drift"] == {"commands": [], "missing": [], "refused": ""}
+
+
 def test_every_module_that_a_node_runs_has_an_action_with_its_program() -> None:
-    on_a_node = {path.stem for path in PLUGINS.glob("modules/[!_]*.py")} - {"lab", "pod_subnet"}
+    on_a_node = {path.stem for path in PLUGINS.glob("modules/[!_]*.py")} - {"adopt_leases", "lab", "pod_subnet"}
     actions = {path.stem for path in PLUGINS.glob("action/*.py") if f'Module("{path.stem}")' in path.read_text()}
-    assert actions == on_a_node == {*LIVES, "cni_pod"}
+    assert actions == on_a_node == {*LIVES, "cni_pod", "overlay_info"}

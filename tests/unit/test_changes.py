@@ -55,6 +55,16 @@ def test_what_is_right_costs_nothing() -> None:
     assert commands(ALL, ALL) == []
 
 
+def test_a_route_of_flanneld_costs_nothing_on_its_own_device_alone() -> None:
+    flannels = ROUTE._replace(protocol=3)
+    assert commands((ROUTE,), (flannels,)) == []
+    assert (flannels.owned, flannels._replace(device="vx7").owned, ROUTE._replace(protocol=4).owned) == (True, False, False)
+    for other in (flannels._replace(gateway="172.20.9.0"), flannels._replace(extra=" src"), flannels._replace(onlink=False)):
+        assert not other.owned
+        assert commands((ROUTE,), (other,)) == ["ip route replace 172.20.1.0/24 via 172.20.1.0 dev flannel.1 onlink proto 86"]
+    assert commands((ROUTE,), (flannels, ROUTE)) == [flannels.absent], "a second route to one subnet"
+
+
 def test_what_goes_goes_in_reverse_order() -> None:
     assert commands((DEVICE,), ALL) == [
         "ip route del 172.20.1.0/24 via 172.20.1.0 dev flannel.1 onlink proto 86",
@@ -130,7 +140,7 @@ def test_a_route_that_leads_elsewhere_and_is_not_ours_is_refused() -> None:
 
 
 def test_a_route_through_our_device_is_taken_over_whoever_made_it() -> None:
-    assert commands((ROUTE,), (ROUTE._replace(protocol=3),)) == [ROUTE.present]
+    assert commands((ROUTE,), (ROUTE._replace(protocol=4),)) == [ROUTE.present]
 
 
 def test_a_route_by_nexthop_comes_after_it_and_goes_before_it() -> None:
@@ -151,7 +161,7 @@ def test_a_nexthop_of_somebody_else_is_refused_by_what_it_is() -> None:
 
 def test_what_is_not_ours_is_not_deleted() -> None:
     foreign = (
-        ROUTE._replace(protocol=3),
+        ROUTE._replace(protocol=4),
         NEIGH._replace(permanent=False),
         FDB._replace(permanent=False),
         DeviceSysctl("flannel.1", "net.ipv6.conf.flannel/1.accept_ra", "0"),
