@@ -15,6 +15,8 @@ from ansible_collections.podnet.baremetal.plugins.plugin_utils._place import loc
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._plans import planned
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._road import Module, ShortRoad
 
+DEVICE6 = "flannel-v6.1"  # as flannel names it for the VNI 1
+
 
 class ActionModule(ShortRoad):
     """Puts the plan in the place of the ledger's path or of the peers."""
@@ -30,10 +32,13 @@ class ActionModule(ShortRoad):
         return self.sent({**options, "ledger": None, "peers": None, **plan}, task_vars)
 
     def _plan(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        valid_device(options["node"], "device", options["device"])
+        for each in ("device", "device6"):
+            valid_device(options["node"], each, options[each] or DEVICE6)
         if options["ledger"]:
             lease, plan = planned(located(options["ledger"], self._loader.path_dwim), options["node"])
-            return {"plan": plan, "own": lease["mac"]}
+            if "mac6" in lease:
+                return {"plan": plan, "own": [lease["mac"], lease["mac6"]], "device6": options["device6"] or DEVICE6}
+            return {"plan": plan, "own": [lease["mac"]], "device6": None}
         if options["peers"] is None:
             return {}
         with about(options["node"]):

@@ -39,8 +39,8 @@ def net_conf(
     return _plan.net_conf(_plan.range_of(network, subnets), direct_routing=boolean(direct_routing), **backend)
 
 
-def iproute2(peers: Iterable[Mapping[str, Any]], device: str = "flannel.1") -> list[str]:
-    return [entry.present for entry in peer_objects(device, peers)]
+def iproute2(peers: Iterable[Mapping[str, Any]], device: str = "flannel.1", device6: str | None = None) -> list[str]:
+    return [entry.present for entry in peer_objects(device, peers, device6)]
 
 
 def _worded(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -41,6 +41,10 @@ options:
     description: The network of the nodes. Its last host address is the switch's.
     type: str
     default: 198.51.100.0/24
+  underlay6:
+    description:
+      - An IPv6 network beside an IPv4 O(underlay). The nodes then have an address of each, which C(podnet_underlay_address) lists.
+    type: str
   directory:
     description:
       - The directory of the lab, as given to M(podnet.baremetal.lab).
@@ -81,8 +85,10 @@ class InventoryModule(BaseInventoryPlugin):
         directory = extra.get("podnet_lab_directory", self.get_option("directory"))
         count = extra.get("lab_nodes", len(nodes(directory)) or self.get_option("nodes"))
         underlay = ipaddress.ip_network(self.get_option("underlay"))
+        underlay6 = ipaddress.ip_network(self.get_option("underlay6") or underlay)
         inventory.set_variable("all", "podnet_lab_directory", directory)
         inventory.set_variable("all", "lab_prefix", underlay.prefixlen)
+        inventory.set_variable("all", "lab_prefix6", underlay6.prefixlen)
         for group in ("kube_control_plane", "kube_node"):
             inventory.add_group(group)
         inventory.set_variable("kube_node", "ansible_connection", "podnet.baremetal.netns")
@@ -90,6 +96,8 @@ class InventoryModule(BaseInventoryPlugin):
         for number in range(1, _checked(path, count, underlay) + 1):
             host = inventory.add_host(f"node{number}", group="kube_node")
             inventory.set_variable(host, "ansible_host", str(underlay[number]))
+            if underlay6 != underlay:
+                inventory.set_variable(host, "podnet_underlay_address", [str(underlay[number]), str(underlay6[number])])
         inventory.add_child("kube_control_plane", "node1")
 
 

@@ -136,7 +136,15 @@ def _entry(wanted: Object, there: Sequence[Object]) -> Iterator[Change]:
             f"the nexthop {old.number} is not ours ({old.present}): remove it, or do without nexthops with nexthops: never "
             "(podnet_nexthops); it was left alone."
         )
+    if _bars(old, wanted):
+        yield Change(old=old)
+        old = None
     yield Change(new=wanted, old=old)
+
+
+def _bars(old: Object | None, wanted: Object) -> bool:
+    """Whether it must go first: an IPv6 gateway that the old route leads to by another device is refused (ip6_route_check_nh_onlink())."""
+    return isinstance(old, PodRoute) and old.device != wanted.device and ":" in old.subnet
 
 
 def _surplus(wanted: Object, there: Sequence[Object]) -> Iterator[Change]:

@@ -19,9 +19,12 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     EVERY_KIND,
     Address,
     DeviceSysctl,
+    Entry,
+    FdbEntry,
     Object,
     Scope,
     VxlanDevice,
+    family_of,
 )
 from ansible_collections.podnet.baremetal.plugins.module_utils._tables import Refusals, Tables, carry_out, index_of, refused
 
@@ -118,6 +121,33 @@ class KernelTarget(NamedTuple):
             return changes([*self.desired, *self._kept(current)], current, recreate=self.recreate)
 
     def _kept(self, current: Sequence[Object]) -> list[Object]:
-        entries = (thing for thing in current if thing.owned and isinstance(thing, ENTRIES))
+        entries = (thing for thing in current if thing.owned and isinstance(thing, ENTRIES) and self._takes(thing))
         moved = (entry._replace(device=self.scope.device) for entry in entries)
         return sorted(moved, key=lambda entry: entry.present) if self.keep else []
+
+    def _takes(self, entry: Entry) -> bool:
+        """Whether the wanted device can have it: its fdb takes only destinations of the family of `local` (vxlan_fdb_parse())."""
+        sources = [thing.local for thing in self.desired if isinstance(thing, VxlanDevice)]
+        return not isinstance(entry, FdbEntry) or all(family_of(local) == family_of(entry.destination) for local in sources)
+
+
+class KernelTargets(NamedTuple):
+    """The devices of a node as one target, one after the other."""
+
+    parts: tuple[KernelTarget, ...]
+
+    @property
+    def name(self) -> str:
+        return ", ".join(part.name for part in self.parts)
+
+    def lock(self) -> AbstractContextManager[None]:
+        return node_lock()
+
+    def drift(self) -> list[Change]:
+        return [step for part in self.parts for step in part.drift()]
+
+    def apply(self, steps: Sequence[Change]) -> None:
+        self.parts[0].apply(steps)
+
+    def facts(self) -> dict[str, Any]:
+        return {name: fact for part in self.parts for name, fact in part.facts().items()}

@@ -16,7 +16,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
@@ -25,9 +25,11 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Fa
 
 DIRECTORY = "/run/podnet-lab"
 SWITCH = "switch"
+IPV6 = 6
 PRIVATE = ("/run/", "/tmp/")  # empty in a node
 LAYERS = ("/", "/dev", "/home", "/opt", "/srv", "/usr", "/var")  # copied on write, each where it is a mount of its own
-LEFTOVERS = ("/etc/cni/net.d", "/etc/kube-flannel", "/var/lib/cni", "/var/lib/podnet")  # of a machine that is a node itself
+# Of a machine that is a node itself.
+LEFTOVERS = ("/etc/cni/net.d", "/etc/kube-flannel", "/var/lib/cni", "/var/lib/podnet", "/var/lib/podnet-ipv6")
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")  # RFC 1123, and 63 characters at most: uname(2) takes 64
 PATH = re.compile(r"(/[\w.-]+)+")  # what stands as it is in mount options and in mountinfo
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -49,9 +51,14 @@ class Node:
     address: str = ""
     mtu: int = 1500
     shared: tuple[str, ...] = ()
+    address6: str = ""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return tuple(address for address in (self.address, self.address6) if address)
 
     def __str__(self) -> str:
-        return " ".join((self.name, self.address, f"mtu {self.mtu}") if self.address else (self.name,))
+        return " ".join((self.name, *self.addresses, f"mtu {self.mtu}") if self.address else (self.name,))
 
 
 @dataclass(frozen=True)
@@ -145,23 +152,31 @@ def lab(parameters: dict[str, Any]) -> Lab:
     if not parameters["nodes"]:
         raise refuse("lab", "nodes", [], "expected at least one, or state absent")
     shared = _hidden(parameters["shared"])
-    wanted = [_node(node["name"], node["address"], parameters["mtu"], shared) for node in parameters["nodes"]]
+    wanted = [_node(node, parameters["mtu"], shared) for node in parameters["nodes"]]
     _refuse_twice("name", [node.name for node in wanted])
-    _refuse_twice("address", [node.address.partition("/")[0] for node in wanted])
+    _refuse_twice("address", [address.partition("/")[0] for node in wanted for address in node.addresses])
     return Lab(directory, (Node(SWITCH), *wanted))
 
 
-def _node(name: str, address: str, mtu: int, shared: tuple[str, ...]) -> Node:
+def _node(given: Mapping[str, Any], mtu: int, shared: tuple[str, ...]) -> Node:
+    name, six = given["name"], given["address6"]
     if not NAME.fullmatch(name) or name == SWITCH:
         raise refuse(name, "name", name, f"expected a host name of at most 63 small letters, digits, dots and dashes, other than {SWITCH}")
+    node = Node(name, _address(name, "address", given["address"]), mtu, shared, _address(name, "address6", six) if six else "")
+    if six and (":" in node.address or ":" not in node.address6):
+        raise refuse(name, "address6", six, "expected an IPv6 address beside an IPv4 one, such as 2001:db8::1/64")
+    return node
+
+
+def _address(name: str, what: str, address: str) -> str:
     try:
         interface = ipaddress.ip_interface(address)
     except ValueError:
-        raise refuse(name, "address", address, "expected an address and its prefix, such as 198.51.100.1/24") from None
+        raise refuse(name, what, address, "expected an address and its prefix, such as 198.51.100.1/24") from None
     network = interface.network
     if not 0 < int(interface.ip) - int(network[0]) < network.num_addresses - 2:
-        raise refuse(name, "address", address, f"expected one of the hosts of {network} before the last, which is the switch's")
-    return Node(name, str(interface), mtu, shared)
+        raise refuse(name, what, address, f"expected one of the hosts of {network} before the last, which is the switch's")
+    return str(interface)
 
 
 def _refuse_twice(what: str, values: Sequence[str]) -> None:
@@ -345,7 +360,8 @@ def _furnish(node: Node) -> None:
     with open("/etc/hostname", "w", encoding="ascii") as hostname:
         hostname.write(f"{node.name}\n")
     with open("/etc/hosts", "w", encoding="ascii") as hosts:  # else facts and sudo ask a name server
-        hosts.write(f"127.0.0.1 localhost\n::1 localhost\n{node.address.partition('/')[0] or '127.0.1.1'} {node.name}\n")
+        hosts.write("127.0.0.1 localhost\n::1 localhost\n")
+        hosts.writelines(f"{address.partition('/')[0]} {node.name}\n" for address in node.addresses or ("127.0.1.1",))
 
 
 def _stop_forwarding() -> None:
@@ -434,21 +450,21 @@ def _wire(records: Sequence[Record], made: Sequence[Record]) -> None:
 
 def _port(record: Record) -> list[str]:
     """Commands for the switch. The port is named by the PID: a former port of the same node may take its time to go."""
-    network = ipaddress.ip_interface(record.node.address).network
+    networks = [ipaddress.ip_interface(address).network for address in record.node.addresses]
     mtu, pid = record.node.mtu, record.pid
     return [
-        f"address replace {network[-2]}/{network.prefixlen} dev br0 nodad",
+        *(f"address replace {network[-2]}/{network.prefixlen} dev br0 nodad" for network in networks),
         f"link add port{pid} mtu {mtu} master br0 up type veth peer name eth0 mtu {mtu} netns {pid}",
     ]
 
 
 def _interface(node: Node) -> list[str]:
-    network = ipaddress.ip_interface(node.address).network
+    gateways = [ipaddress.ip_interface(address).network[-2] for address in node.addresses]
     return [
         "link set lo up",
-        f"address add {node.address} dev eth0 nodad",
+        *(f"address add {address} dev eth0 nodad" for address in node.addresses),
         "link set eth0 up",
-        f"route add {'::/0' if ':' in node.address else 'default'} via {network[-2]}",
+        *(f"route add {'::/0' if gateway.version == IPV6 else 'default'} via {gateway}" for gateway in gateways),
     ]
 
 

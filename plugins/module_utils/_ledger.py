@@ -53,10 +53,10 @@ ARGUMENT_SPEC: dict[str, Any] = {
         "elements": "dict",
         "options": {
             "name": {"type": "str", "required": True},
-            "underlay": {"type": "str"},
+            "underlay": {"type": "raw"},
             "subnet": {"type": "raw"},
             "node_prefix": {"type": "raw"},
-            "mac": {"type": "str"},
+            "mac": {"type": "raw"},
             "renamed_from": {"type": "str"},
         },
     },
@@ -275,8 +275,8 @@ def _network_line(ledger: Ledger) -> str:
 def _node_line(lease: Lease) -> str:
     """As json.dumps writes it. What a lease holds is checked: there is nothing in it that JSON would have to escape."""
     subnets = '", "'.join(lease.subnets)
-    mac = f'"mac": "{lease.mac}", ' if lease.mac else ""
-    return f'"{lease.name}": {{"subnets": ["{subnets}"], "underlay": "{lease.underlay}", {mac}"state": "{lease.state}"}}'
+    more = "".join([f'"{name}": "{value}", ' for name in _plan.OPTIONAL if (value := getattr(lease, name))])
+    return f'"{lease.name}": {{"subnets": ["{subnets}"], "underlay": "{lease.underlay}", {more}"state": "{lease.state}"}}'
 
 
 def line_changes(old: Ledger | None, new: Ledger | None) -> list[LineChange]:
@@ -316,7 +316,7 @@ def _command(old: Lease | None, new: Lease | None) -> str:
     if new.state == RETIRED:
         return f"retire {what}"
     if old and (old.state, old.subnets) == (ACTIVE, new.subnets):
-        what += f" underlay {new.underlay} mac {new.vtep_mac}"
+        what += "".join(f" underlay {vtep.underlay} mac {vtep.mac}" for vtep in new.vteps)
     return f"lease {what} ({new.why})"
 
 
@@ -337,7 +337,7 @@ def lease_facts(lease: Lease) -> dict[str, Any]:
     """A lease with what follows from its subnets."""
     return {
         **_plan.node_of(lease),
-        "mac": lease.vtep_mac,
+        **{name: vtep.mac for name, vtep in zip(("mac", "mac6"), lease.vteps)},
         "gateways": [_plan.pod_gateway(subnet) for subnet in lease.subnets],
         "vtep_addresses": [_plan.vtep_address(subnet) for subnet in lease.subnets],
     }

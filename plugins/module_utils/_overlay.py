@@ -15,8 +15,8 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._objects import E
 from ansible_collections.podnet.baremetal.plugins.module_utils._wire import Row, pack
 
 
-def peer_objects(device: str, peers: Iterable[Mapping[str, Any]]) -> tuple[Entry, ...]:
-    """The entries on the device that make these peers reachable, each kind in the order of the peers.
+def peer_objects(device: str, peers: Iterable[Mapping[str, Any]], device6: str | None = None) -> tuple[Entry, ...]:
+    """The entries on the device that make these peers reachable, each kind in the order of the peers. `device6` is that of IPv6 subnets.
 
     A peer is {node, subnets: [network, ...], underlay: address, mac}. The gateway of a subnet is its VTEP's address, the
     subnet's own network address (flannel: vxlan_network.go:290). Raises Refused for a value that cannot work and for a subnet,
@@ -24,7 +24,7 @@ def peer_objects(device: str, peers: Iterable[Mapping[str, Any]]) -> tuple[Entry
     """
     valid = [_valid(peer) for peer in peers]
     _refuse_shared(valid)
-    entries = [entry for peer in valid for entry in _entries(device, peer)]
+    entries = dict.fromkeys(entry for peer in valid for entry in _entries(device, device6 or device, peer))
     return tuple(sorted(entries, key=place_of))
 
 
@@ -54,12 +54,13 @@ def pack_valid(peers: Sequence[Mapping[str, Any]]) -> str:
     return pack(row for peer in peers for row in _rows(peer))
 
 
-def _entries(device: str, peer: Mapping[str, Any]) -> Iterable[Entry]:
-    yield FdbEntry(device, peer["mac"], peer["underlay"])
+def _entries(device: str, device6: str, peer: Mapping[str, Any]) -> Iterable[Entry]:
     for subnet in peer["subnets"]:
+        through = device6 if ":" in subnet else device
         gateway = subnet.split("/")[0]
-        yield StaticNeigh(device, gateway, peer["mac"])
-        yield PodRoute(device, subnet, gateway)
+        yield FdbEntry(through, peer["mac"], peer["underlay"])
+        yield StaticNeigh(through, gateway, peer["mac"])
+        yield PodRoute(through, subnet, gateway)
 
 
 def _rows(peer: Mapping[str, Any]) -> Iterable[Row]:

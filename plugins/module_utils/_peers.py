@@ -51,7 +51,7 @@ MOST_WITHOUT_NEXTHOPS = 1000
 # Up to so many changes are proved by asking for each of them, more by looking at the tables again.
 FEW = 64
 WHOLE = 1 << 16  # longer than any answer
-IPV4 = 4  # the size of a packed address
+IPV4, IPV6 = 4, 16  # the size of a packed address
 ITSELF = "leave this node out of its own peers"
 
 
@@ -72,17 +72,22 @@ class Wanted(NamedTuple):
 
 
 class PeersTarget:
-    """The tables of a VXLAN device as its peers need them and, when `purge`, with nothing else of ours."""
+    """The tables of a VXLAN device as its peers need them and, when `purge`, with nothing else of ours.
 
-    def __init__(self, node: str, device: str, rows: Sequence[Row], *, purge: bool, nexthops: str) -> None:
-        self.name = device
+    `through` has the device by the size of a pod subnet's address: one for all, or one for each family.
+    """
+
+    def __init__(self, node: str, through: Mapping[int, str], rows: Sequence[Row], *, purge: bool, nexthops: str) -> None:
+        self._devices = tuple(dict.fromkeys(through.values()))
+        self.name = ", ".join(self._devices)
         self._node = node
+        self._through = through
         self._rows = rows
         self._purge = purge
         self._nexthops = nexthops
         self._tables = Tables()
         self._made: Sequence[Change] = ()
-        self._wants: dict[int, Sequence[Wanted]] = {}
+        self._wants: dict[tuple[int, ...], Sequence[Wanted]] = {}
 
     def lock(self) -> AbstractContextManager[None]:
         return node_lock()
@@ -93,7 +98,7 @@ class PeersTarget:
             made, self._made = self._made, ()
             if 0 < len(made) <= FEW and all(isinstance(step.new, ENTRIES) and self._tables.has(step.new) for step in made):
                 return []
-            looks = [self._look(wanted) for wanted in self._wanted(index_of(self.name))]
+            looks = [self._look(wanted) for wanted in self._wanted(tuple(map(index_of, self._devices)))]
             return changes([entry for missing, _ in looks for entry in missing], [entry for _, others in looks for entry in others])
 
     def apply(self, steps: Sequence[Change]) -> None:
@@ -106,12 +111,16 @@ class PeersTarget:
 
     def refuse_itself(self) -> None:
         """Refuse a plan by which the node would reach itself through the overlay."""
-        own = self._tables.vtep(self.name)
-        for row in self._rows if own else ():
-            if own and row[0] == own.mac:
-                raise refuse(self._node, "the mac of a peer", row[0].hex(":"), f"{self.name} itself has it; {ITSELF}")
-            if own and row[1] == own.local:
-                raise refuse(self._node, "the underlay of a peer", address_text(row[1]), f"{self.name} itself sends from it; {ITSELF}")
+        for device in self._devices:
+            own = self._tables.vtep(device)
+            for row in self._carried(device) if own else ():
+                if own and row[0] == own.mac:
+                    raise refuse(self._node, "the mac of a peer", row[0].hex(":"), f"{device} itself has it; {ITSELF}")
+                if own and row[1] == own.local:
+                    raise refuse(self._node, "the underlay of a peer", address_text(row[1]), f"{device} itself sends from it; {ITSELF}")
+
+    def _carried(self, device: str) -> Sequence[Row]:
+        return self._rows if self.name == device else [row for row in self._rows if self._through[len(row[2])] == device]
 
     def _look(self, wanted: Wanted) -> tuple[list[Entry], list[Entry]]:
         """What is wanted and not there, and what is there and stands in its place or is to go."""
@@ -135,40 +144,42 @@ class PeersTarget:
     def _surplus(self, entry: Entry, wanted: Wanted) -> bool:
         if not entry.owned:
             return False
-        return (self._purge and entry.device == self.name) or any(wanted.entry(row).key == entry.key for row in wanted.heads.values())
+        return (self._purge and entry.device in self._devices) or any(wanted.entry(row).key == entry.key for row in wanted.heads.values())
 
-    def _wanted(self, index: int) -> Sequence[Wanted]:
-        if index not in self._wants:  # the look after the changes wants the same
-            self._wants = {index: self._wanted_of(index)}
-        return self._wants[index]
+    def _wanted(self, numbers: tuple[int, ...]) -> Sequence[Wanted]:
+        if numbers not in self._wants:  # the look after the changes wants the same
+            self._wants = {numbers: self._wanted_of(dict(zip(self._devices, numbers)))}
+        return self._wants[numbers]
 
-    def _wanted_of(self, index: int) -> Sequence[Wanted]:
+    def _wanted_of(self, indices: Mapping[str, int]) -> Sequence[Wanted]:
         fours = [row for row in self._rows if len(row[2]) == IPV4]
         many = self._nexthops == "always" or (self._nexthops == "auto" and len(fours) > MOST_WITHOUT_NEXTHOPS)
         by_nexthop = many and self._tables.has_nexthops
-        nexthops = [self._nexthop_objects(index, fours if by_nexthop else [])] if self._tables.has_nexthops else []
-        return [self._neighbours(index), self._fdb(index), *nexthops, self._routes(index, by_nexthop=by_nexthop)]
+        tables = [table(device, index) for table in (self._neighbours, self._fdb) for device, index in indices.items()]
+        if self._tables.has_nexthops:
+            tables.append(self._nexthop_objects(indices[self._through[IPV4]], fours if by_nexthop else []))
+        return [*tables, self._routes(indices, by_nexthop=by_nexthop)]
 
-    def _neighbours(self, index: int) -> Wanted:
+    def _neighbours(self, device: str, index: int) -> Wanted:
         shapes = {size: neighbour_shape(index, family) for size, family in FAMILY.items()}
-        heads = {shapes[len(row[2])].filled(row[2], row[0]): row for row in self._rows}
+        heads = {shapes[len(row[2])].filled(row[2], row[0]): row for row in self._carried(device)}
         return Wanted(
             neighbours_of(index) if index else None,
             heads,
             _sizes(heads),
-            lambda row: StaticNeigh(self.name, address_text(row[2]), row[0].hex(":")),
-            lambda bodies: (parse_neighbour(body, self.name, index) for body in bodies),
+            lambda row: StaticNeigh(device, address_text(row[2]), row[0].hex(":")),
+            lambda bodies: (parse_neighbour(body, device, index) for body in bodies),
         )
 
-    def _fdb(self, index: int) -> Wanted:
+    def _fdb(self, device: str, index: int) -> Wanted:
         shapes = {size: fdb_head(index, family) for size, family in FAMILY.items()}
-        heads = {shapes[len(row[1])].filled(row[0], row[1]): row for row in self._rows}
+        heads = {shapes[len(row[1])].filled(row[0], row[1]): row for row in self._carried(device)}
         return Wanted(
             fdb_of(index) if index else None,
             heads,
             _sizes(heads),
-            lambda row: FdbEntry(self.name, row[0].hex(":"), address_text(row[1])),
-            lambda bodies: (parse_fdb(body, self.name, index) for body in bodies),
+            lambda row: FdbEntry(device, row[0].hex(":"), address_text(row[1])),
+            lambda bodies: (parse_fdb(body, device, index) for body in bodies),
             twice=True,
         )
 
@@ -178,15 +189,15 @@ class PeersTarget:
             NEXTHOPS,
             {shape.filled(nexthop_number(row[2]), row[2]): row for row in rows},
             {socket.AF_INET: WHOLE},
-            lambda row: Nexthop(self.name, int.from_bytes(row[2], "big"), address_text(row[2])),
+            lambda row: Nexthop(self._through[IPV4], int.from_bytes(row[2], "big"), address_text(row[2])),
             lambda bodies: map(parse_nexthop, bodies),
         )
 
-    def _routes(self, index: int, *, by_nexthop: bool) -> Wanted:
-        kinds = {(len(row[2]), row[3]) for row in self._rows}
+    def _routes(self, indices: Mapping[str, int], *, by_nexthop: bool) -> Wanted:
+        kinds = [(indices[self._through[size]], size, length) for size, length in {(len(row[2]), row[3]) for row in self._rows}]
         shapes = {
             (size, length): nexthop_route_head(index, length) if by_nexthop and size == IPV4 else route_head(index, FAMILY[size], length)
-            for size, length in kinds
+            for index, size, length in kinds
         }
         middle = nexthop_and_gateway if by_nexthop else bytes
         heads = {shapes[len(row[2]), row[3]].filled(row[2], middle(row[2]) if len(row[2]) == IPV4 else row[2]): row for row in self._rows}
@@ -201,18 +212,19 @@ class PeersTarget:
     def _route(self, row: Row, *, by_nexthop: bool) -> PodRoute:
         gateway = address_text(row[2])
         number = int.from_bytes(row[2], "big") if by_nexthop and len(row[2]) == IPV4 else 0
-        return PodRoute(self.name, f"{gateway}/{row[3]}", gateway, nexthop=number)
+        return PodRoute(self._through[len(row[2])], f"{gateway}/{row[3]}", gateway, nexthop=number)
 
 
 def peers_target(options: Mapping[str, Any]) -> PeersTarget:
-    """The target of `vxlan_peers`: what every node of the `plan` needs, but for the node whose VTEP has the MAC `own`."""
+    """The target of `vxlan_peers`: what every node of the `plan` needs, but for the node whose devices have the MACs `own`."""
     node = node_name(options)
     require_net_admin(node)
     if not options["plan"]:
         raise Refused(f"{node}: vxlan_peers got its ledger or peers without the action plugin of its name, which makes a plan of them.")
-    own = packed_mac(options["own"] or "")
-    rows = [row for row in unpack(options["plan"]) if row[0] != own]
-    target = PeersTarget(node, options["device"], rows, purge=options["purge"], nexthops=options["nexthops"])
+    own = set(map(packed_mac, options["own"]))
+    rows = [row for row in unpack(options["plan"]) if row[0] not in own]
+    through = {IPV4: options["device"], IPV6: options["device6"] or options["device"]}
+    target = PeersTarget(node, through, rows, purge=options["purge"], nexthops=options["nexthops"])
     with about(node):
         target.refuse_itself()
     return target

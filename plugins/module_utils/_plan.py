@@ -49,6 +49,7 @@ FLANNEL_FAMILY = {4: "", 6: "IPV6_"}  # subnet.go, WriteSubnetFile
 FLANNEL_ENABLES = {4: True, 6: False}  # config.go, ParseConfig
 NEARLY_FULL = 80  # percent
 RARE = ("subnet", "node_prefix", "mac", "renamed_from")
+OPTIONAL = ("underlay6", "mac", "mac6")  # of a node in the ledger
 SHOWN = 80
 LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*", re.ASCII | re.IGNORECASE)
@@ -87,7 +88,10 @@ class Network:
 
 
 class Host(NamedTuple):
-    """One host as the inventory has it; at most one pin a family, `node_prefixes` as in `Network` and as many as are given."""
+    """One host as the inventory has it; at most one pin a family, `node_prefixes` as in `Network` and as many as are given.
+
+    `underlay6` is the IPv6 address of a host that has an IPv4 one, too. `mac6` is for the second device, as in `Lease`.
+    """
 
     name: str
     underlay: str
@@ -95,6 +99,8 @@ class Host(NamedTuple):
     node_prefixes: tuple[int, ...] = ()
     mac: str | None = None
     renamed_from: str | None = None
+    underlay6: str = ""
+    mac6: str | None = None
 
     @classmethod
     def of(cls, name: Any, underlay: Any = None, subnet: Any = (), node_prefix: Any = (), mac: Any = None) -> Host:
@@ -103,13 +109,9 @@ class Host(NamedTuple):
         pins = _subnets(who, PIN, subnet)
         if len(_families(pins)) < len(pins):
             raise refuse(who, PIN, ", ".join(map(str, pins)), "a node has one pod subnet of each family")
-        return cls(
-            who,
-            _underlay(who, underlay or (who if _is_address(who) else None)),
-            tuple(map(str, pins)),
-            _prefixes(who, node_prefix),
-            valid_mac(who, MAC, str(mac)) if mac else None,
-        )
+        first, second = _underlays(who, underlay or (who if _is_address(who) else None))
+        macs = _macs(who, mac)
+        return cls(who, first, tuple(map(str, pins)), _prefixes(who, node_prefix), macs[0], underlay6=second, mac6=macs[1])
 
     def renamed(self, name: Any) -> Host:
         """The same host, whose lease is under this name until now."""
@@ -118,8 +120,10 @@ class Host(NamedTuple):
 
 @dataclass(frozen=True)
 class Lease:
-    """A node's line in the ledger. `mac` is None when it is the one that follows from the first subnet.
+    """A node's line in the ledger.
 
+    With `underlay6`, an IPv6 address beside the IPv4 one, a second device carries the IPv6 subnet; else one carries all. `mac` and `mac6`
+    are theirs, None for the one that follows from the subnet.
     `why` tells how this plan came to it and is not stored: pinned, kept, new, reused.
     """
 
@@ -129,10 +133,21 @@ class Lease:
     mac: str | None = None
     state: str = ACTIVE
     why: str = field(default=KEPT, compare=False)
+    underlay6: str = ""
+    mac6: str | None = None
+
+    @property
+    def vteps(self) -> tuple[Peer, ...]:
+        """Its devices, the one that carries IPv4 first."""
+        subnets = _by_family(self.subnets)
+        if not self.underlay6:
+            return (Peer(self.name, self.subnets, self.underlay, self.mac or vtep_mac(subnets.get(4) or subnets[6])),)
+        first = Peer(self.name, (subnets[4],), self.underlay, self.mac or vtep_mac(subnets[4]))
+        return first, Peer(self.name, (subnets[6],), self.underlay6, self.mac6 or vtep_mac(subnets[6]))
 
     @property
     def vtep_mac(self) -> str:
-        return self.mac or vtep_mac(self.subnets[0])
+        return self.vteps[0].mac
 
 
 @dataclass(frozen=True)
@@ -186,7 +201,7 @@ class Ledger:
 
 @dataclass(frozen=True)
 class Peer:
-    """Another node as a node sees it."""
+    """A device of another node, as a node sees it."""
 
     node: str
     subnets: tuple[str, ...]
@@ -209,6 +224,7 @@ def plan(ledger: Ledger | None, network: Network, hosts: Iterable[Host], occupie
     _check_underlays(ordered, network)
     after = before.followed_by(network, _assign(before, network, ordered, occupied))
     _check_leases(INVENTORY, after)
+    _check_families(after)
     return after if after == ledger else after.of_generation(before.generation + 1)
 
 
@@ -231,17 +247,17 @@ def release(ledger: Ledger, name: str) -> Ledger:
 
 
 def all_peers(ledger: Ledger) -> tuple[Peer, ...]:
-    """Every active node as the others see it, sorted by name."""
-    active = [lease for lease in ledger.leases if lease.state == ACTIVE]
-    return tuple(Peer(lease.name, lease.subnets, lease.underlay, lease.vtep_mac) for lease in active)
+    """The devices of every active node as the others see them, sorted by name."""
+    return tuple(vtep for lease in ledger.leases if lease.state == ACTIVE for vtep in lease.vteps)
 
 
 def peers_of(ledger: Ledger, node: str) -> tuple[Peer, ...]:
-    """Every other active node, sorted by name."""
+    """The devices of every other active node, sorted by name."""
     peers = all_peers(ledger)
     others = tuple(peer for peer in peers if peer.node != node)
     if others == peers:
-        raise refuse(_shown(node), "its lease", "missing", f"the ledger has {len(peers)} active nodes, and this is none of them")
+        names = {peer.node for peer in peers}
+        raise refuse(_shown(node), "its lease", "missing", f"the ledger has {len(names)} active nodes, and this is none of them")
     return others
 
 
@@ -341,9 +357,22 @@ def _lease(host: Host, old: Lease | None, network: Network, space: _Space) -> Le
     subnets = tuple(
         pinned.get(family) or leased.get(family) or space.take(host.name, family, wanted[family]) for family in {**leased, **wanted}
     )
-    mac = host.mac or (old.mac if old else None)
     why = "pinned" if pinned else "new" if old is None else "reused" if old.state == RETIRED else KEPT
-    return Lease(host.name, subnets, host.underlay, mac if mac and mac != vtep_mac(subnets[0]) else None, ACTIVE, why)
+    underlay, underlay6 = _used(host, subnets)
+    lease = Lease(host.name, subnets, underlay, state=ACTIVE, why=why, underlay6=underlay6)
+    macs = (host.mac or (old.mac if old else None), host.mac6 or (old.mac6 if old else None))
+    mac, mac6 = ([mac if mac != vtep.mac else None for mac, vtep in zip(macs, lease.vteps)] + [None])[:2]
+    return replace(lease, mac=mac, mac6=mac6)
+
+
+def _used(host: Host, subnets: Sequence[str]) -> tuple[str, str]:
+    """Which underlay addresses its devices send from: of each family the one that the pod subnets have, if there is a choice."""
+    if not host.underlay6:
+        return host.underlay, ""
+    families = set(map(_family, subnets))
+    if len(families) > 1:
+        return host.underlay, host.underlay6
+    return (host.underlay6, "") if IPV6 in families else (host.underlay, "")
 
 
 def _unchanged(old: Lease, host: Host, network: Network) -> bool:
@@ -352,8 +381,9 @@ def _unchanged(old: Lease, host: Host, network: Network) -> bool:
         old.why == KEPT
         and not host.pins
         and old.state == ACTIVE
-        and old.underlay == host.underlay
+        and (old.underlay, old.underlay6) == _used(host, old.subnets)
         and host.mac in (None, old.mac)
+        and host.mac6 in (None, old.mac6)
         and len(old.subnets) == len(network.node_prefixes)  # one of each family
     )
 
@@ -405,9 +435,14 @@ class _Space:
 
 
 def vtep_mac(subnet: str) -> str:
-    """A locally administered unicast MAC: 02:f1 and 32 bits of the network address, the last ones of IPv4, bits 32 to 63 of IPv6."""
-    number = block_of(_subnet_text("vtep_mac", "the pod subnet", subnet))[1]
-    return f"02:f1:{((number >> 64 or number) & 0xFFFFFFFF).to_bytes(4, 'big').hex(':')}"
+    """A locally administered unicast MAC: 02:f1 and 32 bits of the network address, for IPv4 all, for IPv6 the last before bit 64.
+
+    An IPv6 subnet that is longer than /64 has the last of its prefix there, in which it differs from its neighbours.
+    """
+    family, number, prefix = block_of(_subnet_text("vtep_mac", "the pod subnet", subnet))
+    if family == IPV6:
+        number >>= BITS[IPV6] - max(prefix, 64)
+    return f"02:f1:{(number & 0xFFFFFFFF).to_bytes(4, 'big').hex(':')}"
 
 
 def vtep_address(subnet: str) -> str:
@@ -490,8 +525,8 @@ def document_of(ledger: Ledger) -> dict[str, Any]:
 
 def node_of(lease: Lease) -> dict[str, Any]:
     """A lease as the document has it, under its name."""
-    mac = {"mac": lease.mac} if lease.mac else {}
-    return {"subnets": list(lease.subnets), "underlay": lease.underlay, **mac, "state": lease.state}
+    more = {name: getattr(lease, name) for name in OPTIONAL if getattr(lease, name)}
+    return {"subnets": list(lease.subnets), "underlay": lease.underlay, **more, "state": lease.state}
 
 
 def ledger_of(document: Any, who: str = "the ledger") -> Ledger:
@@ -521,6 +556,8 @@ def _usual(ledger: Ledger) -> bool:
     leases = ledger.leases
     if any(lease.mac is not None or len(lease.subnets) != 1 or lease.state not in STATES for lease in leases):
         return False
+    if any(lease.underlay6 or lease.mac6 for lease in leases):
+        return False
     try:
         return len(ledger.usual_blocks) == len(address_numbers([lease.underlay for lease in leases]))
     except ValueError:
@@ -535,9 +572,12 @@ def valid_lease(who: str, lease: Lease) -> Lease:
     if lease.state not in STATES:
         raise refuse(who, "state", _shown(lease.state), f"expected {ACTIVE} or {RETIRED}")
     underlay = valid_address(who, "underlay", lease.underlay)
-    mac = valid_mac(who, "mac", lease.mac) if lease.mac is not None else None
-    same = (subnets, underlay, mac) == (lease.subnets, lease.underlay, lease.mac)
-    return lease if same else replace(lease, subnets=subnets, underlay=underlay, mac=mac)
+    underlay6 = valid_address(who, "underlay6", lease.underlay6) if lease.underlay6 else ""
+    if underlay6 and (_family(underlay), _family(underlay6), len(subnets)) != (4, 6, 2):
+        raise refuse(who, "underlay6", underlay6, "expected an IPv6 address beside an IPv4 one, and a pod subnet of each family")
+    mac, mac6 = (valid_mac(who, what, mac) if mac is not None else None for what, mac in (("mac", lease.mac), ("mac6", lease.mac6)))
+    valid = replace(lease, subnets=subnets, underlay=underlay, mac=mac, underlay6=underlay6, mac6=mac6)
+    return lease if valid == lease else valid
 
 
 def hosts_of(given: Iterable[Mapping[str, Any]]) -> list[Host]:
@@ -558,8 +598,9 @@ def _host(renamed_from: Any = None, **given: Any) -> Host:
 
 
 def _lease_of(who: str, name: str, node: Any) -> Lease:
-    members = _members(who, "the node", node, {"subnets": list, "underlay": str, "state": str}, {"mac": str})
-    return Lease(name, tuple(members["subnets"]), members["underlay"], members.get("mac"), members["state"])
+    members = _members(who, "the node", node, {"subnets": list, "underlay": str, "state": str}, dict.fromkeys(OPTIONAL, str))
+    second = {"underlay6": members.get("underlay6", ""), "mac6": members.get("mac6")}
+    return Lease(name, tuple(members["subnets"]), members["underlay"], members.get("mac"), members["state"], **second)
 
 
 def _members(
@@ -599,13 +640,13 @@ def _check_names(hosts: Sequence[Host], before: Ledger) -> None:
 
 
 def _check_underlays(hosts: Sequence[Host], network: Network) -> None:
+    addresses = [(host.name, address) for host in hosts for address in (host.underlay, host.underlay6) if address]
     owners: dict[str, str] = {}
-    for host in hosts:
-        owners.setdefault(host.underlay, host.name)
-    if len(owners) < len(hosts):
-        host = next(host for host in hosts if owners[host.underlay] != host.name)
-        why = f"{owners[host.underlay]} has the same: each node needs an address of its own"
-        raise refuse(host.name, UNDERLAY, host.underlay, why)
+    for name, address in addresses:
+        owners.setdefault(address, name)
+    if len(owners) < len(addresses):
+        name, address = next((name, address) for name, address in addresses if owners[address] != name)
+        raise refuse(name, UNDERLAY, address, f"{owners[address]} has the same: each node needs an address of its own")
     cidrs = [(cidr, CLUSTER) for cidr in network.cluster_cidrs] + [(cidr, SERVICE) for cidr in network.service_cidrs]
     numbers = _numbers(list(owners))
     for cidr, variable in cidrs:
@@ -684,13 +725,23 @@ def _check_inside(who: str, network: Network, held: Iterable[tuple[Block, Lease]
 
 def _check_macs(leases: Sequence[Lease]) -> None:
     """The kernel takes two peers with one MAC, and all frames go to one of them. What follows from IPv4 subnets is as distinct as they."""
-    if not any(lease.mac or ":" in lease.subnets[0] for lease in leases):
+    if not any(lease.mac or lease.underlay6 or ":" in lease.subnets[0] for lease in leases):
         return
     seen: dict[str, Lease] = {}
-    for lease in leases:
-        other = seen.setdefault(lease.vtep_mac, lease)
+    for lease, mac in [(holder, vtep.mac) for holder in leases for vtep in holder.vteps]:
+        other = seen.setdefault(mac, lease)
         if other is not lease:
-            raise refuse(lease.name, MAC, lease.vtep_mac, f"{_described(other)} has the same: each node needs a MAC of its own")
+            raise refuse(lease.name, MAC, mac, f"{_described(other)} has the same: each node needs a MAC of its own")
+
+
+def _check_families(ledger: Ledger) -> None:
+    """A device sends over one family of addresses (vxlan_fdb_parse() refuses the other), so what carries a subnet must do so everywhere."""
+    active = [lease for lease in ledger.leases if lease.state == ACTIVE]
+    for lease in active:
+        first = active[0]
+        if (":" in lease.underlay, bool(lease.underlay6)) != (":" in first.underlay, bool(first.underlay6)):
+            theirs, own = (" and ".join(filter(None, (each.underlay, each.underlay6))) for each in (first, lease))
+            raise refuse(lease.name, UNDERLAY, own, f"{first.name} has {theirs}: give each node an underlay address of the same families")
 
 
 def _check_prefixes(who: str, prefixes: Sequence[int], clusters: Sequence[Subnet]) -> None:
@@ -754,10 +805,21 @@ def _network(text: str) -> Subnet | str:
     return network if interface.ip == first else f"it has bits set beyond its length: write {network}"
 
 
-def _underlay(who: str, value: Any) -> str:
-    if value in (None, ""):
+def _underlays(who: str, value: Any) -> tuple[str, str]:
+    """The address, and the IPv6 one where there is one of each family."""
+    addresses = sorted((valid_address(who, UNDERLAY, str(item)) for item in _items(value)), key=_family)
+    if not addresses:
         raise refuse(who, UNDERLAY, "missing", "give the address by which the other nodes reach it, here or as ansible_host")
-    return valid_address(who, UNDERLAY, str(value))
+    if len(set(map(_family, addresses))) < len(addresses):
+        raise refuse(who, UNDERLAY, _shown(", ".join(addresses)), "expected one address, or a list of one IPv4 and one IPv6 address")
+    return addresses[0], addresses[1] if len(addresses) > 1 else ""
+
+
+def _macs(who: str, value: Any) -> tuple[str | None, str | None]:
+    macs = [valid_mac(who, MAC, str(item)) for item in _items(value) if item]
+    if len(macs) > len(BITS):
+        raise refuse(who, MAC, _shown(", ".join(macs)), "expected one MAC, or a list of one for the IPv4 and one for the IPv6 device")
+    return macs[0] if macs else None, macs[1] if len(macs) > 1 else None
 
 
 def _is_address(text: str) -> bool:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import (
     valid_number,
     valid_prefix,
 )
-from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import Kernel, KernelTarget
+from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import Kernel, KernelTarget, KernelTargets
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     EVERY_KIND,
     Address,
@@ -31,9 +31,10 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
 from ansible_collections.podnet.baremetal.plugins.module_utils._own_routes import refuse_own_routes
 
 # What VXLAN adds to a packet: inner Ethernet 14, VXLAN 8, UDP 8 and the outer IP header (RFC 7348, section 5).
-OVERHEAD = {4: 50, 6: 70}
-SMALLEST_MTU = 576  # RFC 791: what every IPv4 host must take
-LARGEST_MTU = 65535
+IPV6 = 6
+OVERHEAD = {4: 50, IPV6: 70}
+# What every host must take: RFC 791, and RFC 8200, section 5. The kernel switches IPv6 off on a device that takes less (addrconf_notify()).
+SMALLEST_MTU = {4: 576, 6: 1280}
 LARGEST_PORT = 65535
 LARGEST_VNI = (1 << 24) - 1  # RFC 7348: 24 bits
 
@@ -41,59 +42,101 @@ LARGEST_VNI = (1 << 24) - 1  # RFC 7348: 24 bits
 VARIABLES = {
     "interface": "podnet_underlay_interface",
     "local": "podnet_underlay_address",
+    "local6": "podnet_underlay_address",
     "mtu": "podnet_mtu",
     "port": "podnet_port",
     "vni": "podnet_vni",
 }
 
 
-def vtep_target(node: str, options: dict[str, Any]) -> KernelTarget:
-    """The target of `vxlan_device`: the device with these addresses and no others, or no device by that name."""
+def vtep_target(node: str, options: dict[str, Any]) -> KernelTargets:
+    """The target of `vxlan_device`: the devices with these addresses and no others, or no devices by their names."""
     kernel = Kernel.writable(node)
-    vni = valid_number(node, _called("vni"), options["vni"], 1, LARGEST_VNI)
-    name = valid_device(node, "name", options["name"] or f"flannel.{vni}")
+    valid_number(node, _called("vni"), options["vni"], 1, LARGEST_VNI)
     if options["state"] == "absent":
-        scope = Scope(name, frozenset({("link", name)}), frozenset({VxlanDevice}))
-        return KernelTarget(node, name, scope, (), kernel=kernel)
-    device = _device(node, name, options, kernel)
+        return KernelTargets(tuple(_absent(node, name, kernel) for name in _names(node, options)))
+    addresses = [valid_prefix(node, "addresses", address) for address in options["addresses"]]
+    devices = _devices(node, options, addresses, kernel)
     if options["cluster_cidrs"]:
-        refuse_own_routes(node, name, options, kernel.tables.foreign_routes())
-    desired: tuple[Object, ...] = (device, *_sysctls(name), *_addresses(node, name, options["addresses"]))
-    scope = scope_of(name, desired, purge=EVERY_KIND)
-    return KernelTarget(
-        node,
-        name,
-        scope,
-        desired,
-        recreate=options["recreate"],
-        keep=True,
-        predecessor=_predecessor(kernel, desired),
-        returned={"device": {field: getattr(device, field) for field in ("name", "interface", "local", "mac", "mtu")}},
-        kernel=kernel,
+        refuse_own_routes(node, devices[0].name, options, kernel.tables.foreign_routes())
+    families = [(4, IPV6)] if len(devices) == 1 else [(4,), (IPV6,)]
+    wanted = [_objects(device, addresses, family) for device, family in zip(devices, families)]
+    names = {device.name for device in devices}
+    return KernelTargets(
+        tuple(
+            KernelTarget(
+                node,
+                device.name,
+                scope_of(device.name, objects, purge=EVERY_KIND),
+                objects,
+                recreate=options["recreate"],
+                keep=True,
+                predecessor=_predecessor(kernel, objects, names),
+                returned={said: {field: getattr(device, field) for field in ("name", "interface", "local", "mac", "mtu")}},
+                kernel=kernel,
+            )
+            for device, objects, said in zip(devices, wanted, ("device", "device6"))
+        )
     )
 
 
-def _device(node: str, name: str, options: dict[str, Any], kernel: Kernel) -> VxlanDevice:
-    local = valid_address(node, _called("local"), options["local"])
-    interface = _underlay(node, local, options["interface"], kernel)
+def _objects(device: VxlanDevice, addresses: Iterable[str], families: Collection[int]) -> tuple[Object, ...]:
+    """The device with those of the addresses that it carries."""
+    carried = (Address(device.name, address) for address in addresses if family_of(address) in families)
+    return (device, *_sysctls(device.name), *carried)
+
+
+def _absent(node: str, name: str, kernel: Kernel) -> KernelTarget:
+    scope = Scope(name, frozenset({("link", name)}), frozenset({VxlanDevice}))
+    return KernelTarget(node, name, scope, (), kernel=kernel)
+
+
+def _names(node: str, options: dict[str, Any]) -> list[str]:
+    """The devices by their names, by default flannel's (vxlan.go:205, :233): flannel-v6 is the one that carries IPv6 alone."""
+    vni, addresses, second = options["vni"], options["addresses"], options["local6"]
+    six = bool(addresses) and all(family_of(address) == IPV6 for address in addresses)
+    name = valid_device(node, "name", options["name"] or (f"flannel-v6.{vni}" if six and not second else f"flannel.{vni}"))
+    name6 = options["name6"] or (f"flannel-v6.{vni}" if second else "")
+    if options["state"] == "present" and not second:
+        return [name]
+    if name6 == name:
+        raise refuse(node, "name6", name6, "name is the same: the two devices need names of their own")
+    return [name, valid_device(node, "name6", name6)] if name6 else [name]
+
+
+def _devices(node: str, options: dict[str, Any], addresses: Sequence[str], kernel: Kernel) -> list[VxlanDevice]:
+    names = _names(node, options)
+    devices = [_device(node, name, options, six, kernel) for name, six in zip(names, ("", "6"))]
+    if [family_of(device.local) for device in devices] not in ([4], [6], [4, 6]):
+        sources = " and ".join(device.local for device in devices)
+        raise refuse(node, "local and local6", sources, "the kernel takes two devices of one VNI and port only over IPv4 and over IPv6")
+    smallest = SMALLEST_MTU[max(map(family_of, addresses), default=4)]
+    mtu = _mtu(node, options["mtu"], smallest, devices, kernel.links.mtus())
+    return [device._replace(mtu=mtu) for device in devices]
+
+
+def _device(node: str, name: str, options: dict[str, Any], six: str, kernel: Kernel) -> VxlanDevice:
+    """One device, but for its MTU. `six` is what the names of its options end in."""
+    what = _called(f"local{six}")
+    local = valid_address(node, what, options[f"local{six}"])
     return VxlanDevice(
         name=name,
         vni=options["vni"],
         port=valid_number(node, _called("port"), options["port"], 1, LARGEST_PORT),
         local=local,
-        interface=interface,
-        mac=valid_mac(node, "mac", options["mac"]),
-        mtu=_mtu(node, options["mtu"], kernel.links.mtus()[interface], local, interface),
+        interface=_underlay(node, what, local, options["interface"], kernel),
+        mac=valid_mac(node, f"mac{six}", options[f"mac{six}"]),
+        mtu=0,
         learning=options["learning"],
         ttl=valid_number(node, "ttl", options["ttl"], 0, 255),
     )
 
 
-def _underlay(node: str, local: str, interface: str | None, kernel: Kernel) -> str:
+def _underlay(node: str, what: str, local: str, interface: str | None, kernel: Kernel) -> str:
     """The interface below the device; the address must be on one of this node's, and the interface must be there."""
     carriers = kernel.links.carriers()
     if local not in carriers:
-        raise refuse(node, _called("local"), local, f"no interface of this node carries it; it has {_listed(carriers)}")
+        raise refuse(node, what, local, f"no interface of this node carries it; it has {_listed(carriers)}")
     if interface is None:
         return carriers[local]
     present = kernel.links.mtus()
@@ -102,28 +145,24 @@ def _underlay(node: str, local: str, interface: str | None, kernel: Kernel) -> s
     return interface
 
 
-def _mtu(node: str, wanted: int | None, underlay: int, local: str, interface: str) -> int:
-    """The MTU of the device: what the underlay leaves, unless a smaller one is wanted."""
-    overhead = OVERHEAD[family_of(local)]
-    largest = underlay - overhead
-    if wanted is None:
-        return largest
-    if not SMALLEST_MTU <= wanted <= largest:
-        reason = f"{interface} has an MTU of {underlay} and VXLAN takes {overhead} of it: expected {SMALLEST_MTU} to {largest}"
-        raise refuse(node, _called("mtu"), wanted, reason)
-    return wanted
+def _mtu(node: str, wanted: int | None, smallest: int, devices: Sequence[VxlanDevice], underlays: Mapping[str, int]) -> int:
+    """The MTU of all devices, since a pod has one for both families: what the underlay leaves, unless a smaller one is wanted."""
+    left = {device: underlays[device.interface] - OVERHEAD[family_of(device.local)] for device in devices}
+    least = min(left, key=lambda device: left[device])
+    mtu = left[least] if wanted is None else wanted
+    if not smallest <= mtu <= left[least]:
+        takes = f"VXLAN takes {OVERHEAD[family_of(least.local)]} of it"
+        reason = f"{least.interface} has an MTU of {underlays[least.interface]} and {takes}: expected {smallest} to {left[least]}"
+        raise refuse(node, _called("mtu"), mtu, reason)
+    return mtu
 
 
-def _predecessor(kernel: Kernel, desired: Iterable[Object]) -> str:
-    """The VXLAN device by another name that has one of our addresses: this node's VTEP from before its VNI changed."""
+def _predecessor(kernel: Kernel, objects: Iterable[Object], names: Collection[str]) -> str:
+    """The VXLAN device by a name that is not wanted that has one of our addresses: this node's VTEP from before its VNI changed."""
     carriers = kernel.links.carriers()
-    wanted = [thing for thing in desired if isinstance(thing, Address)]
-    names = {carriers.get(thing.address.split("/")[0], thing.device) for thing in wanted} - {thing.device for thing in wanted}
-    return next((name for name in sorted(names) if isinstance(kernel.links.read(name), VxlanDevice)), "")
-
-
-def _addresses(node: str, device: str, addresses: Iterable[str]) -> Iterable[Address]:
-    return [Address(device, valid_prefix(node, "addresses", address)) for address in addresses]
+    addresses = [thing.address.split("/")[0] for thing in objects if isinstance(thing, Address)]
+    others = {carriers[address] for address in addresses if address in carriers}.difference(names)
+    return next((name for name in sorted(others) if isinstance(kernel.links.read(name), VxlanDevice)), "")
 
 
 def _sysctls(device: str) -> Iterable[DeviceSysctl]:

@@ -48,6 +48,9 @@ options:
           - The last host address of that network, such as C(198.51.100.254), is the switch's, and the node's default gateway.
         type: str
         required: true
+      address6:
+        description: A second underlay address, IPv6 beside an IPv4 O(nodes[].address), in the same form.
+        type: str
   mtu:
     description: MTU of the underlay.
     type: int
@@ -123,7 +126,7 @@ from ansible.module_utils.common.parameters import env_fallback
 from ansible_collections.podnet.baremetal.plugins.module_utils import _lab
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
 
-NODE = {"name": {"type": "str", "required": True}, "address": {"type": "str", "required": True}}
+NODE = {"name": {"type": "str", "required": True}, "address": {"type": "str", "required": True}, "address6": {"type": "str"}}
 ARGUMENTS = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "directory": {"type": "path", "default": _lab.DIRECTORY, "fallback": (env_fallback, ["PODNET_LAB_DIRECTORY"])},

@@ -70,8 +70,11 @@ options:
         type: str
         required: true
       underlay:
-        description: The address by which other nodes reach it. By default the name, if that is an address.
-        type: str
+        description:
+          - The address by which other nodes reach it, or a list of one IPv4 and one IPv6 address. By default the name, if that is an
+            address.
+          - All nodes need addresses of the same families. With both, IPv6 pod subnets travel over IPv6 and IPv4 ones over IPv4.
+        type: raw
       subnet:
         description: A pin, the subnet that the node is to have, or a list of one for each family. It moves the node if it has another.
         type: raw
@@ -79,8 +82,10 @@ options:
         description: The prefix length of this node's subnet, if it differs from the others'.
         type: raw
       mac:
-        description: The MAC address of the node's VTEP, if it is not the one that follows from its subnet.
-        type: str
+        description:
+          - The MAC address of the node's VTEP, if it is not the one that follows from its subnet.
+          - A list of two is for the devices of IPv4 and of IPv6, where the node has both.
+        type: raw
       renamed_from:
         description:
           - The name that the node had in the ledger. It takes over that lease, if no host has this name any more and the underlay address
@@ -196,6 +201,7 @@ warnings:
 leases:
   description:
     - What each node has, by its name.
+    - A node with two devices has C(underlay6) and C(mac6), too.
     - C(why) is V(pinned), V(kept), V(new), or V(reused) for a node that has returned.
   returned: success and not O(brief)
   type: dict

@@ -30,7 +30,14 @@ options:
       - With O(node) it says O(local), O(mac), O(addresses), O(cluster_cidrs) and O(reserved), unless they are given.
     type: path
   name:
-    description: Name of the device. C(flannel.) and O(vni) by default, as flannel names it.
+    description:
+      - Name of the device. C(flannel.) and O(vni) by default, as flannel names it, or C(flannel-v6.) and O(vni) where all O(addresses)
+        are IPv6.
+    type: str
+  name6:
+    description:
+      - Name of the second device, that of O(local6). C(flannel-v6.) and O(vni) by default.
+      - With O(state=absent) a second device is taken away only where it is named.
     type: str
   vni:
     description: VXLAN network identifier, 1 to 16777215.
@@ -43,16 +50,26 @@ options:
   local:
     description: The underlay address of this node. Required for O(state=present). An interface of the node must carry it.
     type: str
+  local6:
+    description:
+      - The IPv6 underlay address of a dual-stack node whose O(local) is IPv4. A second device then sends from it and carries the IPv6
+        addresses, as flannel has it. Without it, one device carries both families.
+      - The two share O(vni) and O(port), which the kernel allows only to one device over IPv4 and one over IPv6.
+    type: str
   interface:
-    description: The underlay interface. The one that carries O(local) by default.
+    description: The underlay interface. The one that carries O(local), or for the second device O(local6), by default.
     type: str
   mac:
     description: MAC of the device. Required for O(state=present) without O(ledger), see the filter P(podnet.baremetal.vtep_mac#filter).
+    type: str
+  mac6:
+    description: MAC of the second device. Required with O(local6) without O(ledger).
     type: str
   mtu:
     description:
       - MTU of the device.
       - By default, and at most, the MTU of the underlay interface minus what VXLAN adds, 50 bytes over IPv4 and 70 over IPv6.
+      - A pod has one MTU for both families, so of two devices both have the lesser one. Where IPv6 is carried it is at least 1280.
     type: int
   cluster_cidrs:
     description:
@@ -106,6 +123,15 @@ EXAMPLES = r"""
     addresses: [172.20.0.0/32]
   become: true
 
+- name: Make the two VTEPs of a dual-stack node
+  podnet.baremetal.vxlan_device:
+    local: 198.51.100.1
+    mac: 02:f1:ac:14:00:00
+    local6: 2001:db8::1
+    mac6: 02:f1:02:44:00:00
+    addresses: [172.20.0.0/32, "fd00:10:244::/128"]
+  become: true
+
 - name: Make the VTEP of every node as the ledger has it
   podnet.baremetal.vxlan_device:
     ledger: "{{ inventory_dir }}/podnet-ledger.json"
@@ -148,6 +174,11 @@ device:
       description: Its MTU.
       type: int
       sample: 1450
+device6:
+  description: The second device in the same way, where there is one.
+  returned: success, state is present and the node has an underlay address of each family
+  type: dict
+  sample: {name: flannel-v6.1, interface: eth0, local: '2001:db8::1', mac: '02:f1:02:44:00:00', mtu: 1430}
 lease:
   description: The lease of the node, as M(podnet.baremetal.pod_subnet) has it, with the ranges of the cluster.
   returned: success and O(ledger) is given
@@ -165,7 +196,7 @@ lease:
 
 from typing import Any
 
-from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import KernelTarget
+from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import KernelTargets
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
 from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import vtep_target
@@ -176,6 +207,9 @@ ARGUMENTS: dict[str, Any] = {
     "vni": {"type": "int", "default": 1},
     "port": {"type": "int", "default": 8472},
     "local": {"type": "str"},
+    "name6": {"type": "str"},
+    "local6": {"type": "str"},
+    "mac6": {"type": "str"},
     "interface": {"type": "str"},
     "mac": {"type": "str"},
     "mtu": {"type": "int"},
@@ -190,10 +224,10 @@ ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "node": {"type": "str"},
 }
-RULES: dict[str, Any] = {"required_if": [("state", "present", ["local", "mac"])]}
+RULES: dict[str, Any] = {"required_if": [("state", "present", ["local", "mac"])], "required_together": [("local6", "mac6")]}
 
 
-def _target(options: dict[str, Any]) -> KernelTarget:
+def _target(options: dict[str, Any]) -> KernelTargets:
     return vtep_target(node_name(options), options)
 
 

@@ -52,7 +52,15 @@ options:
     description: The peers as the action plugin packs them for the way to the nodes, the same for all of them. Not for users.
     type: str
   own:
-    description: The MAC of the VTEP of this node, which is in O(plan) like the others. Not for users.
+    description: The MACs of this node's own devices, which are in O(plan) like the others. Not for users.
+    type: list
+    elements: str
+    default: []
+  device6:
+    description:
+      - The VXLAN device for IPv6 pod subnets, where O(device) carries IPv4 ones alone, as C(flannel-v6.1) beside C(flannel.1).
+      - With O(ledger) it is C(flannel-v6.1) by default, and counts only for a node that has a pod subnet and an underlay address of each
+        family. For others O(device) carries all.
     type: str
   purge:
     description:
@@ -124,7 +132,8 @@ ARGUMENTS: dict[str, Any] = {
     "ledger": {"type": "path"},
     "peers": {"type": "list", "elements": "dict", "options": PEER},
     "plan": {"type": "str"},
-    "own": {"type": "str"},
+    "own": {"type": "list", "elements": "str", "default": []},
+    "device6": {"type": "str"},
     "purge": {"type": "bool", "default": False},
     "nexthops": {"type": "str", "choices": ["always", "auto", "never"], "default": "auto"},
     "node": {"type": "str"},

@@ -32,7 +32,7 @@ class Program:
     @property
     def text(self) -> bytes:
         plan = pack_plan(self.wanted)
-        parameters = {"device": DEVICE, "plan": plan, "own": OWN_MAC, "purge": True, "nexthops": "auto", "node": "node0"}
+        parameters = {"device": DEVICE, "device6": None, "plan": plan, "own": [OWN_MAC], "purge": True, "nexthops": "auto", "node": "node0"}
         return MODULE.program(parameters, check=False, diff=False)
 
     def side(self, expected: int, prepare: Callable[[], object] = lambda: None, times: int = 1) -> Side:

@@ -246,6 +246,31 @@ def test_an_underlay_may_be_ipv6(lab_directory: str) -> None:
     assert "default via 2001:db8::ffff:ffff:ffff:fffe dev eth0" in lab.run("node1", "ip", "-6", "route").stdout
 
 
+def test_an_underlay_may_be_of_both_families(lab_directory: str) -> None:
+    nodes = [{"name": f"node{n}", "address": f"198.51.100.{n}/24", "address6": f"2001:db8::{n}/64"} for n in (1, 2)]
+    made = lab_module({"directory": lab_directory, "nodes": nodes})
+    assert made["commands"][1] == "lab: make node1 198.51.100.1/24 2001:db8::1/64 mtu 1500"
+    lab = Lab(lab_directory)
+    for address in ("198.51.100.2", "2001:db8::2", "2001:db8::ffff:ffff:ffff:fffe"):
+        assert "0% packet loss" in lab.run("node1", "ping", "-c1", "-W5", address).stdout
+    assert "2001:db8::1 node1" in lab.run("node1", "cat", "/etc/hosts").stdout
+    assert lab_module({"directory": lab_directory, "nodes": nodes})["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("addresses", "sentence"),
+    [
+        (("198.51.100.1/24", "192.0.2.1/24"), "a: address6 is 192.0.2.1/24: expected an IPv6 address beside an IPv4 one"),
+        (("2001:db8::1/64", "2001:db8:1::1/64"), "a: address6 is 2001:db8:1::1/64: expected an IPv6 address beside an IPv4 one"),
+        (("198.51.100.1/24", "2001:db8::x/64"), "a: address6 is 2001:db8::x/64: expected an address and its prefix"),
+    ],
+)
+def test_a_second_address_that_is_none_is_refused(lab_directory: str, addresses: tuple[str, str], sentence: str) -> None:
+    refused = lab_module({"directory": lab_directory, "nodes": [{"name": "a", "address": addresses[0], "address6": addresses[1]}]})
+    assert refused["msg"].startswith(sentence)
+    assert not os.path.exists(lab_directory)
+
+
 def test_labs_with_different_directories_live_side_by_side(lab: Lab, lab_directory: str) -> None:
     before = lab.pids()
     lab_module(options(lab_directory))

@@ -54,6 +54,9 @@ OPTIONS: dict[str, Any] = {
     "vni": 1,
     "port": 8472,
     "local": "198.51.100.1",
+    "name6": None,
+    "local6": None,
+    "mac6": None,
     "interface": None,
     "mac": "02:f1:ac:14:00:00",
     "mtu": None,
@@ -81,15 +84,15 @@ def device(check: bool = False, **options: Any) -> list[str]:
     return commands(vtep_target("node1", {**OPTIONS, **options}), check=check)
 
 
-def target(wanted: list[dict[str, Any]] = PEERS, *, purge: bool = True, nexthops: str = "auto") -> PeersTarget:
+def target(wanted: list[dict[str, Any]] = PEERS, *, purge: bool = True, nexthops: str = "auto", **options: Any) -> PeersTarget:
     """The target of vxlan_peers on node1."""
-    plan = {"plan": pack_plan(wanted), "own": ""}
-    return peers_target({"node": "node1", "device": "flannel.1", "purge": purge, "nexthops": nexthops, **plan})
+    given = {"node": "node1", "device": "flannel.1", "device6": None, "plan": pack_plan(wanted), "own": [], **options}
+    return peers_target({"purge": purge, "nexthops": nexthops, **given})
 
 
-def peers(check: bool = False, wanted: list[dict[str, Any]] = PEERS, purge: bool = True, nexthops: str = "auto") -> list[str]:
+def peers(check: bool = False, wanted: list[dict[str, Any]] = PEERS, **options: Any) -> list[str]:
     """The commands of one run of vxlan_peers."""
-    return commands(target(wanted, purge=purge, nexthops=nexthops), check=check)
+    return commands(target(wanted, **options), check=check)
 
 
 def commands(of: Target[Any], *, check: bool = False) -> list[str]:

@@ -66,7 +66,7 @@ def test_what_is_right_is_known_without_parsing_it(node: Node, wanted: list[dict
     device(addresses=["172.20.0.0/32", "2001:db8:ffff::/128"])
     peers(wanted=wanted, nexthops=nexthops)
     again = target(wanted, nexthops=nexthops)
-    for table in again._wanted(index_of("flannel.1")):
+    for table in again._wanted((index_of("flannel.1"),)):
         assert table.table
         seen, others = again._tables.socket.compare(table.table, table.heads, table.sizes)
         assert seen == set(table.heads)
@@ -113,7 +113,7 @@ def test_the_fdb_is_not_judged_by_one_look_while_others_change_it(node: Node) ->
         for n in range(1, 251)
     ]
     peers(wanted=wanted)
-    table = next(table for table in target(wanted)._wanted(index_of("flannel.1")) if table.twice)
+    table = next(table for table in target(wanted)._wanted((index_of("flannel.1"),)) if table.twice)
     assert table.table
     missed = 0
     with churn():

@@ -65,6 +65,12 @@ def test_a_route_of_flanneld_costs_nothing_on_its_own_device_alone() -> None:
     assert commands((ROUTE,), (flannels, ROUTE)) == [flannels.absent], "a second route to one subnet"
 
 
+def test_an_ipv6_route_through_another_device_goes_before_ours_comes_and_an_ipv4_one_is_replaced() -> None:
+    ours, there = (PodRoute(device, "2001:db8:1::/64", "2001:db8:1::") for device in ("flannel-v6.1", "flannel.1"))
+    assert commands((ours,), (there,)) == [there.absent, ours.present]
+    assert commands((ROUTE,), (ROUTE._replace(device="flannel.2"),)) == [ROUTE.present]
+
+
 def test_what_goes_goes_in_reverse_order() -> None:
     assert commands((DEVICE,), ALL) == [
         "ip route del 172.20.1.0/24 via 172.20.1.0 dev flannel.1 onlink proto 86",

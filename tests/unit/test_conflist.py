@@ -40,8 +40,9 @@ def test_the_default_form_is_flannels_own_file() -> None:
 
 
 @pytest.mark.parametrize("node", ["node1", "node2", "node3"])
-def test_the_bridge_form_is_what_flannels_plugin_hands_to_the_bridge_plugin(node: str) -> None:
-    delegate = json.loads((GOLDEN / f"{node}.delegate.json").read_text())
+@pytest.mark.parametrize("case", ["vxlan", "dual"])
+def test_the_bridge_form_is_what_flannels_plugin_hands_to_the_bridge_plugin(case: str, node: str) -> None:
+    delegate = json.loads((GOLDEN.parent / case / f"{node}.delegate.json").read_text())
     subnets = [ranges[0]["subnet"] for ranges in delegate["ipam"]["ranges"]]
     clusters = [route["dst"] for route in delegate["ipam"]["routes"]]
     conflist = built(form="bridge", subnets=subnets, cluster_cidrs=clusters)

@@ -62,6 +62,33 @@ def test_flannels_files_come_out_as_flannel_writes_them() -> None:
     assert conf == {"Network": "172.20.0.0/16", "SubnetLen": 24, "Backend": {"Type": "vxlan", "VNI": 1, "Port": 4789}}
 
 
+DUAL = ["10.244.0.0/16", "fd00:10:244::/48"]
+GOLDEN = CHECKOUT / "tests" / "golden" / "dual"
+
+
+@pytest.mark.parametrize("node", ["node1", "node2", "node3"])
+def test_flannels_files_of_a_dual_stack_node_come_out_as_flannel_writes_them(node: str) -> None:
+    delegate = json.loads((GOLDEN / f"{node}.delegate.json").read_text())
+    subnets = [ranges[0]["subnet"] for ranges in delegate["ipam"]["ranges"]]
+    assert FILTERS["subnet_env"](subnets, DUAL, 1450) == (GOLDEN / f"{node}.subnet.env").read_text()
+    recorded = json.loads((GOLDEN / "etcd-keys.txt").read_text().splitlines()[1])
+    assert FILTERS["net_conf"](DUAL) == {**recorded, "SubnetLen": 24, "Backend": {"Type": "vxlan", "VNI": 1, "Port": 8472}}
+
+
+def test_a_dual_stack_ledger_says_which_peers_are_reached_through_which_device() -> None:
+    hosts = [Host.of(f"node{n}", [f"198.51.100.{n}", f"2001:db8::{n}"]) for n in (1, 2)]
+    peers = FILTERS["overlay_peers"](_plan.document_of(plan(None, Network.of(DUAL), hosts)), "node1")
+    assert [(peer["node"], peer["underlay"]) for peer in peers] == [("node2", "198.51.100.2"), ("node2", "2001:db8::2")]
+    assert FILTERS["iproute2"](peers, device6="flannel-v6.1") == [
+        "ip neigh replace 10.244.1.0 lladdr 02:f1:0a:f4:01:00 dev flannel.1 nud permanent",
+        "ip neigh replace fd00:10:244:1:: lladdr 02:f1:02:44:00:01 dev flannel-v6.1 nud permanent",
+        "bridge fdb replace 02:f1:0a:f4:01:00 dev flannel.1 dst 198.51.100.2 self permanent",
+        "bridge fdb replace 02:f1:02:44:00:01 dev flannel-v6.1 dst 2001:db8::2 self permanent",
+        "ip route replace 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink proto 86",
+        "ip route replace fd00:10:244:1::/64 via fd00:10:244:1:: dev flannel-v6.1 onlink proto 86",
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "given", "sentence"),
     [

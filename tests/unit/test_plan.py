@@ -147,6 +147,48 @@ def test_dual_stack_can_come_later_and_moves_nothing() -> None:
     assert plan(dual, reversed_families, hosts("a", "b", "c")).leases == dual.leases
 
 
+BOTH = [Host.of(name, [f"2001:db8::{n}", f"198.51.100.{n}"]) for n, name in enumerate("ab", 1)]
+
+
+def test_with_underlay_addresses_of_both_families_a_device_carries_each() -> None:
+    ledger = plan(None, DUAL, BOTH)
+    assert peers_of(ledger, "a") == (
+        Peer("b", ("172.20.1.0/24",), "198.51.100.2", "02:f1:ac:14:01:00"),
+        Peer("b", ("2001:db8:244:1::/64",), "2001:db8::2", "02:f1:02:44:00:01"),
+    )
+    assert _plan.node_of(ledger.leases[1]) == {
+        "subnets": ["172.20.1.0/24", "2001:db8:244:1::/64"],
+        "underlay": "198.51.100.2",
+        "underlay6": "2001:db8::2",
+        "state": "active",
+    }
+
+
+@pytest.mark.parametrize("underlays", [["198.51.100.1", "198.51.100.2"], ["2001:db8::1", "2001:db8::2"]])
+def test_with_underlay_addresses_of_one_family_one_device_carries_both(underlays: list[str]) -> None:
+    ledger = plan(None, DUAL, [Host.of(name, underlay) for name, underlay in zip("ab", underlays)])
+    assert peers_of(ledger, "a") == (Peer("b", ("172.20.1.0/24", "2001:db8:244:1::/64"), underlays[1], "02:f1:ac:14:01:00"),)
+
+
+def test_an_underlay_address_that_no_pod_subnet_needs_is_left_out() -> None:
+    assert plan(None, NETWORK, BOTH) == plan(None, NETWORK, hosts("a", "b"))
+    six = plan(None, Network.of("2001:db8:244::/48"), BOTH)
+    assert [(lease.underlay, lease.underlay6) for lease in six.leases] == [("2001:db8::1", ""), ("2001:db8::2", "")]
+
+
+def test_each_device_may_have_a_mac_that_flannel_had_chosen() -> None:
+    macs = ["fe:00:00:00:00:04", "fe:00:00:00:00:06"]
+    ledger = plan(None, DUAL, [Host.of("a", ["198.51.100.1", "2001:db8::1"], mac=macs), BOTH[1]])
+    assert [vtep.mac for vtep in ledger.leases[0].vteps] == macs
+    assert plan(ledger, DUAL, BOTH) == ledger
+    assert _plan.ledger_of(_plan.document_of(ledger)) == ledger
+
+
+def test_ipv6_subnets_that_are_longer_than_64_have_macs_of_their_own() -> None:
+    ledger = plan(None, Network.of("2001:db8:244::/64", node_prefix=80), [Host.of("a", "2001:db8::1"), Host.of("b", "2001:db8::2")])
+    assert [lease.vtep_mac for lease in ledger.leases] == ["02:f1:00:00:00:00", "02:f1:00:00:00:01"]
+
+
 def test_a_lease_keeps_a_mac_that_flannel_had_chosen() -> None:
     adopted = plan(None, NETWORK, [host("a", 1, mac="FE:00:00:00:00:0A"), host("b", 2, mac="02:f1:ac:14:01:00")])
     assert [(lease.mac, lease.vtep_mac) for lease in adopted.leases] == [
@@ -294,6 +336,8 @@ def test_a_smaller_share_for_new_nodes_makes_room() -> None:
         ("172.20.1.0/24", "02:f1:ac:14:01:00", "172.20.1.0", "172.20.1.1"),
         ("203.0.113.252/30", "02:f1:cb:00:71:fc", "203.0.113.252", "203.0.113.253"),
         ("2001:db8:244:3b::/64", "02:f1:02:44:00:3b", "2001:db8:244:3b::", "2001:db8:244:3b::1"),
+        ("2001:db8:244:3b00::/56", "02:f1:02:44:3b:00", "2001:db8:244:3b00::", "2001:db8:244:3b00::1"),
+        ("2001:db8:244::3:0/112", "02:f1:00:00:00:03", "2001:db8:244::3:0", "2001:db8:244::3:1"),
     ],
 )
 def test_a_subnet_says_who_its_vtep_is(subnet: str, mac: str, vtep: str, gateway: str) -> None:
@@ -391,6 +435,11 @@ HOSTS: list[tuple[dict[str, Any], str]] = [
     ({"underlay": "239.0.0.1"}, "a: podnet_underlay_address is 239.0.0.1: expected"),
     ({"underlay": "255.255.255.255"}, "a: podnet_underlay_address is 255.255.255.255: expected"),
     ({"underlay": "172.20.9.9"}, "a: podnet_underlay_address is 172.20.9.9: it lies in podnet_cluster_cidr 172.20.0.0/16"),
+    (
+        {"underlay": ["198.51.100.1", "198.51.100.2"]},
+        "a: podnet_underlay_address is 198.51.100.1, 198.51.100.2: expected one address, or a",
+    ),
+    ({"underlay": ["198.51.100.1", "::1"]}, "a: podnet_underlay_address is ::1: expected the unicast"),
     ({"underlay": "10.68.0.2"}, "a: podnet_underlay_address is 10.68.0.2: it lies in podnet_service_cidr 10.68.0.0/16"),
     ({"subnet": "172.20.1.1/24"}, "a: podnet_pod_subnet is 172.20.1.1/24: it has bits set beyond its length: write 172.20.1.0/24"),
     ({"subnet": "172.21.1.0/24"}, "a: podnet_pod_subnet is 172.21.1.0/24: it is outside of podnet_cluster_cidr 172.20.0.0/16"),
@@ -405,6 +454,10 @@ HOSTS: list[tuple[dict[str, Any], str]] = [
     ({"mac": "01:00:5e:00:00:01"}, "a: podnet_vtep_mac is 01:00:5e:00:00:01: expected a unicast MAC"),
     ({"mac": "00:00:00:00:00:00"}, "a: podnet_vtep_mac is 00:00:00:00:00:00: expected a unicast MAC"),
     ({"mac": 1921681}, "a: podnet_vtep_mac is '1921681': expected a MAC"),
+    (
+        {"mac": [f"fe:00:00:00:00:0{n}" for n in (1, 2, 3)]},
+        "a: podnet_vtep_mac is fe:.*: expected one MAC, or a list of one for the IPv4 and",
+    ),
 ]
 
 
@@ -441,6 +494,30 @@ def test_two_nodes_that_cannot_both_be_are_refused_by_name(given: list[Host], se
     for order in (given, given[::-1]):
         with pytest.raises(Refused, match=sentence):
             plan(THREE, NETWORK, order)
+
+
+@pytest.mark.parametrize(
+    ("underlay", "sentence"),
+    [
+        (
+            "198.51.100.2",
+            "b: podnet_underlay_address is 198.51.100.2: a has 198.51.100.1 and 2001:db8::1: give each node an underlay address",
+        ),
+        ("2001:db8::2", "b: podnet_underlay_address is 2001:db8::2: a has 198.51.100.1 and 2001:db8::1: give each node"),
+        (["2001:db8::1", "198.51.100.2"], "b: podnet_underlay_address is 2001:db8::1: a has the same"),
+    ],
+)
+def test_a_node_that_the_others_could_not_reach_is_refused(underlay: Any, sentence: str) -> None:
+    with pytest.raises(Refused, match=sentence):
+        plan(None, DUAL, [BOTH[0], Host.of("b", underlay)])
+
+
+@pytest.mark.parametrize("lease", [{"underlay": "2001:db8::9"}, {"subnets": ["172.20.0.0/24"]}, {"underlay6": "198.51.100.9"}])
+def test_a_ledger_in_which_a_second_address_cannot_be_is_refused(lease: dict[str, Any]) -> None:
+    document = _plan.document_of(plan(None, DUAL, BOTH))
+    document["nodes"]["a"].update(lease)
+    with pytest.raises(Refused, match=r"a: underlay6 is .*: expected an IPv6 address beside an IPv4 one, and a pod subnet of each family"):
+        _plan.ledger_of(document)
 
 
 def test_a_range_that_would_leave_a_node_out_is_refused() -> None:

@@ -59,6 +59,19 @@ def test_a_node_finds_its_lease_and_the_plan_that_all_share(tmp_path: Path) -> N
     assert macs(one) == {f"02:f1:ac:14:0{n}:00" for n in range(3)}
 
 
+def test_a_node_with_two_devices_finds_what_each_is(tmp_path: Path) -> None:
+    network = Network.of(["172.20.0.0/16", "2001:db8:244::/48"])
+    path = written(tmp_path / "ledger.json", plan(None, network, [Host("node1", "198.51.100.1", underlay6="2001:db8::1")]))
+    lease = planned(path, "node1").lease
+    assert {name: lease[name] for name in ("underlay", "underlay6", "mac", "mac6", "vtep_addresses")} == {
+        "underlay": "198.51.100.1",
+        "underlay6": "2001:db8::1",
+        "mac": "02:f1:ac:14:00:00",
+        "mac6": "02:f1:02:44:00:00",
+        "vtep_addresses": ["172.20.0.0", "2001:db8:244::"],
+    }
+
+
 def test_the_ledger_is_read_once_a_run_and_again_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[str] = []
     read = vars(_plans)["read"]

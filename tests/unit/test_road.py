@@ -27,7 +27,8 @@ OPTIONS = {
     "purge": True,
     "nexthops": "auto",
     "node": "node1",
-    "own": None,
+    "own": [],
+    "device6": None,
 }
 
 
