@@ -29,4 +29,5 @@ class ActionModule(ShortRoad):
     def _wanted(self, ledger: str, node: str) -> dict[str, Any]:
         lease, plan = planned(self._loader.path_dwim(ledger), node)
         addresses = [f"{address}/{128 if ':' in address else 32}" for address in lease["vtep_addresses"]]
-        return {"plan": plan, "local": lease["underlay"], "mac": lease["mac"], "addresses": addresses}
+        second = {"local6": lease["underlay6"], "mac6": lease["mac6"]} if "underlay6" in lease else {}
+        return {"plan": plan, "local": lease["underlay"], "mac": lease["mac"], **second, "addresses": addresses}

@@ -255,11 +255,22 @@ def warnings(ledger: Ledger | None, cluster: Cluster) -> list[str]:
 
 
 def _lease(name: str, facts: Said, network: Network) -> Lease:
-    """Families in the order of the cluster's ranges; the MAC is that of the first."""
+    """Families in the order of the cluster's ranges. With an underlay address of each, each has a device and so a MAC of its own."""
     of_family = {fact.family: fact.value for fact in facts if fact.what == SUBNET}
     subnets = tuple(of_family[family] for family in _prefixes(network) if family in of_family)
-    mac = {fact.family: fact.value for fact in facts if fact.what == MAC}.get(family_of(subnets[0]))
-    return Lease(name, subnets, _values(facts, UNDERLAY)[0], mac if mac != _plan.vtep_mac(subnets[0]) else None)
+    underlays = {fact.family: fact.value for fact in facts if fact.what == UNDERLAY}
+    needed = [underlays[family] for family in sorted(of_family) if family in underlays] or list(underlays.values())
+    first, second, *_ = (*needed, "", "")
+    derived = Lease(name, subnets, first, underlay6=second)
+    macs = {fact.family: fact.value for fact in facts if fact.what == MAC}
+    said = [macs.get(_family(vtep.subnets)) for vtep in derived.vteps]
+    mac, mac6 = (*(mac if mac != vtep.mac else None for mac, vtep in zip(said, derived.vteps)), None)[:2]
+    return replace(derived, mac=mac, mac6=mac6)
+
+
+def _family(subnets: Iterable[str]) -> int:
+    """Of a device that carries these: flannel.1 is the one for IPv4 and, where it is alone, for both."""
+    return min(map(family_of, subnets))
 
 
 def _said(ledger: Ledger | None, cluster: Cluster) -> dict[str, Said]:
@@ -278,17 +289,19 @@ def _said(ledger: Ledger | None, cluster: Cluster) -> dict[str, Said]:
 
 
 def _inventory_claims(cluster: Cluster) -> Iterator[Claim]:
-    first = next(iter(_prefixes(cluster.network)))
+    families = (_family(cluster.network.cluster_cidrs), IPV6)
     for host in cluster.hosts:
         pins = [Fact(SUBNET, family_of(pin), pin) for pin in host.pins]
-        mac = [Fact(MAC, first, host.mac)] if host.mac else []
-        yield Claim(INVENTORY, host.name, (*pins, Fact(UNDERLAY, family_of(host.underlay), host.underlay), *mac))
+        macs = [Fact(MAC, family, mac) for family, mac in zip(families, (host.mac, host.mac6)) if mac]
+        underlays = [Fact(UNDERLAY, family_of(each), each) for each in (host.underlay, host.underlay6) if each]
+        yield Claim(INVENTORY, host.name, (*pins, *underlays, *macs))
 
 
 def _ledger_claim(lease: Lease) -> Claim:
     subnets = [Fact(SUBNET, family_of(subnet), subnet) for subnet in lease.subnets]
-    mac = Fact(MAC, family_of(lease.subnets[0]), lease.vtep_mac)
-    return Claim(LEDGER, lease.name, (*subnets, Fact(UNDERLAY, family_of(lease.underlay), lease.underlay), mac))
+    underlays = [Fact(UNDERLAY, family_of(vtep.underlay), vtep.underlay) for vtep in lease.vteps]
+    macs = [Fact(MAC, _family(vtep.subnets), vtep.mac) for vtep in lease.vteps]
+    return Claim(LEDGER, lease.name, (*subnets, *underlays, *macs))
 
 
 def _named(cluster: Cluster, leases: Iterable[Lease]) -> Iterator[Claim]:
@@ -297,8 +310,8 @@ def _named(cluster: Cluster, leases: Iterable[Lease]) -> Iterator[Claim]:
     A node that the inventory does not have keeps the name that it has elsewhere; without any its address serves as one.
     """
     by_name = {host.name.lower(): host.name for host in cluster.hosts}
-    by_underlay = {host.underlay: host.name for host in cluster.hosts}
-    elsewhere = {lease.underlay: lease.name for lease in leases}
+    by_underlay = {address: host.name for host in cluster.hosts for address in (host.underlay, host.underlay6) if address}
+    elsewhere = {vtep.underlay: lease.name for lease in leases for vtep in lease.vteps}
     elsewhere |= {address: claim.node for claim in sorted(cluster.claims, key=_by_name) if claim.node for address in claim.values(UNDERLAY)}
     for claim in cluster.claims:
         addresses = claim.values(UNDERLAY)
@@ -335,6 +348,16 @@ def _impossible(said: Mapping[str, Said], network: Network) -> Iterator[str]:
                 yield f"{name}: {fact.about} is {fact.value} in {_and(who)}: it is outside of {CLUSTER} {', '.join(network.cluster_cidrs)}"
         if subnets and not _values(facts, UNDERLAY):
             yield f"{name}: no source knows its {UNDERLAY}: add the host to the inventory"
+        if len(subnets) > 1:
+            yield from _underlay_left_out(name, facts)
+
+
+def _underlay_left_out(name: str, facts: Said) -> Iterator[str]:
+    """What an inventory would take away from a node of dual stack that has a device over each family."""
+    ours = {fact.family for fact, who in facts.items() if fact.what == UNDERLAY and INVENTORY in who}
+    for fact, who in facts.items():
+        if fact.what == UNDERLAY and ours and fact.family not in ours:
+            yield f"{name}: {fact.about} is {fact.value} in {_and(who)}, none in the inventory: list both in podnet_underlay_address"
 
 
 def _shared(said: Mapping[str, Said]) -> Iterator[str]:

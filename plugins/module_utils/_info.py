@@ -46,9 +46,9 @@ class Overlay(NamedTuple):
         raise AssertionError(f"{self.name} is only read, and was to be changed by {changes}")
 
     def facts(self) -> dict[str, Any]:
-        names = [self.name, *([self.name.replace(FLANNELS, FLANNELS_IPV6, 1)] if self.name.startswith(FLANNELS) else [])]
+        names = [self.name, self.options["name6"] or f"{FLANNELS_IPV6}{self.options['vni']}"]
         devices = [self._device(name) for name in names]
-        facts = {"device": devices[0], "device6": next(iter(devices[1:]), None), "subnet_env": self._subnet_env()}
+        facts = {"device": devices[0], "device6": devices[1], "subnet_env": self._subnet_env()}
         if self.options["brief"]:
             return facts
         return {**facts, "peers": [peer for name in names for peer in self._peers(name)], "drift": self._drift()}
@@ -77,10 +77,22 @@ class Overlay(NamedTuple):
         """What vxlan_device and vxlan_peers would do here. Their refusal is an answer, too."""
         if not self.options["plan"]:
             return None
-        common = {"node": self.node, "device": self.name, "name": self.name, "own": self.options["mac"], "state": "present"}
-        wanted = {**self.options, **common, "cluster_cidrs": [], "purge": True, "recreate": False, "learning": False, "ttl": 0}
+        own = [mac for mac in (self.options["mac"], self.options["mac6"]) if mac]
+        wanted = {
+            **self.options,
+            "node": self.node,
+            "own": own,
+            "state": "present",
+            "cluster_cidrs": [],
+            "purge": True,
+            "recreate": False,
+            "learning": False,
+            "ttl": 0,
+        }
         try:
-            steps = [*vtep_target(self.node, wanted).drift(), *peers_target(wanted).drift()]
+            devices = vtep_target(self.node, wanted)
+            names = dict(zip(("device", "device6"), (part.name for part in devices.parts)))
+            steps = [*devices.drift(), *peers_target({"device6": None, **wanted, **names}).drift()]
         except Refused as error:
             return {"commands": [], "missing": [], "refused": str(error)}
         missing = [step.new.subnet for step in steps if isinstance(step.new, PodRoute) and step.old is None]

@@ -26,6 +26,9 @@ options:
   name:
     description: Name of the device. C(flannel.) and O(vni) by default, as flannel names it.
     type: str
+  name6:
+    description: Name of the second device, the one for IPv6 pods alone. C(flannel-v6.) and O(vni) by default.
+    type: str
   vni:
     description: VXLAN network identifier that is wanted.
     type: int
@@ -61,6 +64,12 @@ options:
     type: str
   mac:
     description: The MAC of the lease. Not for users.
+    type: str
+  local6:
+    description: The second underlay address of the lease. Not for users.
+    type: str
+  mac6:
+    description: The second MAC of the lease. Not for users.
     type: str
   addresses:
     description: The VTEP addresses of the lease. Not for users.
@@ -151,6 +160,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._module import ru
 ARGUMENTS: dict[str, Any] = {
     "ledger": {"type": "path"},
     "name": {"type": "str"},
+    "name6": {"type": "str"},
     "vni": {"type": "int", "default": 1},
     "port": {"type": "int", "default": 8472},
     "interface": {"type": "str"},
@@ -161,6 +171,8 @@ ARGUMENTS: dict[str, Any] = {
     "plan": {"type": "str"},
     "local": {"type": "str"},
     "mac": {"type": "str"},
+    "local6": {"type": "str"},
+    "mac6": {"type": "str"},
     "addresses": {"type": "list", "elements": "str", "default": []},
     "node": {"type": "str"},
 }

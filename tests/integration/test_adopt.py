@@ -36,7 +36,7 @@ SHOWN = {
 BY_VERSION = {"ip -d link", "ip addr"}
 OVERLAY = (
     "Allocate the pod subnets in the ledger",
-    "Make the VXLAN device of this node",
+    "Make the VXLAN devices of this node",
     "Reach the other nodes, and nobody else",
 )
 # What site.yml adds to a node that flanneld set up, with what is not on the overlay's device: docs/adopt.md lists it.

@@ -123,6 +123,17 @@ def test_both_devices_of_flannels_dual_stack_are_read(overlay: Node) -> None:
     assert (found["device"], found["device6"]["mac"], found["device6"]["local"]) == (DEVICE, "02:00:00:00:00:06", "2001:db8::1")
     assert found["device6"]["addresses"] == ["2001:db8:244::/128"]
     assert found["peers"] == [*THERE, {"subnets": ["2001:db8:244:1::/64"], "underlay": "2001:db8::2", "mac": "02:00:00:00:01:06"}]
+    second = {"node": "node2", "subnets": ["2001:db8:244:1::/64"], "underlay": "2001:db8::2", "mac": "02:00:00:00:01:06"}
+    both = {"local6": "2001:db8::1", "mac6": "02:00:00:00:00:06", "addresses": ["172.20.0.0/32", "2001:db8:244::/128"]}
+    assert info(**{**LEDGERS, **both, "plan": pack_plan([*PEERS, second])})["drift"] == {
+        "commands": [
+            "ip link set dev flannel.1 mtu 1430",
+            "ip link set dev flannel-v6.1 txqueuelen 0",
+            "sysctl -w net.ipv6.conf.flannel-v6/1.accept_ra=0",
+        ],
+        "missing": [],
+        "refused": "",
+    }, "an IPv4 node becomes one of both"
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,10 @@ KUBE = [
 ]
 
 
-def hosts(*names: str) -> tuple[Host, ...]:
-    """Hosts with the addresses of the recordings: node1 has 198.18.0.11."""
-    return tuple(Host.of(name, f"198.18.0.{10 + int(name[-1])}") for name in names)
+def hosts(*names: str, case: str = "") -> tuple[Host, ...]:
+    """Hosts with the addresses of the recordings: node1 has 198.18.0.11, and in dual stack 2001:db8:18::11."""
+    more = [[f"2001:db8:18::{10 + int(name[-1])}"] if case == "dual" else [] for name in names]
+    return tuple(Host.of(name, [f"198.18.0.{10 + int(name[-1])}", *others]) for name, others in zip(names, more))
 
 
 def recorded(case: str, file: str) -> str:
@@ -105,9 +106,14 @@ def device(case: str, node: str, name: str) -> dict[str, Any] | None:
     return {"name": name, "vni": int(vni), "port": int(port), "local": local, "mac": mac, "addresses": own}
 
 
-def leases(expected: Sequence[tuple[tuple[str, ...], str]]) -> tuple[Lease, ...]:
+MACS6 = ("62:42:e1:2f:e1:4b", "6a:56:39:00:6a:9d", "4e:bb:1e:ed:13:ef")  # of flannel-v6.1 in the case dual
+
+
+def leases(expected: Sequence[tuple[tuple[str, ...], str]], case: str = "") -> tuple[Lease, ...]:
+    second = MACS6 if case == "dual" else (None,) * len(NODES)
     return tuple(
-        Lease(name, subnets, host.underlay, mac) for name, host, (subnets, mac) in zip(NODES, hosts(*NODES), expected, strict=True)
+        Lease(name, subnets, host.underlay, mac, underlay6=host.underlay6, mac6=mac6)
+        for name, host, (subnets, mac), mac6 in zip(NODES, hosts(*NODES, case=case), expected, second, strict=True)
     )
 
 
@@ -121,8 +127,8 @@ def test_a_recorded_cluster_is_adopted_as_it_is_from_each_source_alone(case: str
     claims = [claim for node in NODES for claim in found(case, node, network)]
     if source != "nodes":
         claims = etcd_claims(recorded(case, source), source)
-    ledger = adopted(None, Cluster(network, hosts(*NODES), tuple(claims)))
-    assert ledger == Ledger(1, network, leases(expected))
+    ledger = adopted(None, Cluster(network, hosts(*NODES, case=case), tuple(claims)))
+    assert ledger == Ledger(1, network, leases(expected, case))
     assert parse(text(ledger).encode(), "the ledger") == ledger
 
 
@@ -131,7 +137,25 @@ def test_all_sources_of_a_recorded_cluster_agree(case: str) -> None:
     network, expected = CASES[case]
     claims = [claim for node in NODES for claim in found(case, node, network)]
     claims += [claim for file in ("etcd-keys.json", "etcd-keys.txt") for claim in etcd_claims(recorded(case, file), file)]
-    assert adopted(None, Cluster(network, hosts(*NODES), tuple(claims))).leases == leases(expected)
+    ledger = adopted(None, Cluster(network, hosts(*NODES, case=case), tuple(claims)))
+    assert ledger.leases == leases(expected, case)
+    assert plan(ledger, network, hosts(*NODES, case=case)) == ledger, "what pod_subnet makes of it"
+
+
+def test_an_underlay_address_that_no_pod_subnet_needs_is_left_out() -> None:
+    host = hosts("node1", case="dual")
+    for subnet, underlay in (("10.244.9.0/24", host[0].underlay), ("fd00:10:244:12::/64", host[0].underlay6)):
+        network = Network.of("10.244.0.0/16" if "." in subnet else "fd00:10:244::/48")
+        ledger = adopted(None, Cluster(network, host, (Claim("a", "node1", (Fact(SUBNET, 6 if ":" in subnet else 4, subnet),)),)))
+        assert ledger.leases == (Lease("node1", (subnet,), underlay),)
+        assert plan(ledger, network, host) == ledger
+
+
+def test_a_second_underlay_address_that_the_inventory_leaves_out_is_a_conflict() -> None:
+    claims = tuple(etcd_claims(recorded("dual", "etcd-keys.json"), "keys"))
+    assert conflicts(None, Cluster(BOTH, hosts("node1", *NODES[1:]), claims))[0] == (
+        "node1: underlay address (IPv6) is 2001:db8:18::11 in keys, none in the inventory: list both in podnet_underlay_address"
+    )
 
 
 def test_the_recorded_node_objects_are_adopted() -> None:
