@@ -9,7 +9,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,22 +79,23 @@ def of_flannel(text: str) -> list[str]:
     return sorted(line.strip() for line in own if not line.startswith("#"))
 
 
+def written(lab: str, directory: Path, hosts: Mapping[str, Any], cluster_cidr: Any) -> Cluster:
+    """A cluster whose inventory is written, and whose nodes are still to be made."""
+    variables = {
+        "podnet_cluster_cidr": cluster_cidr,
+        "cni_plugin_directory": "/usr/lib/cni",
+        "ansible_connection": "podnet.baremetal.netns",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+    }
+    inventory = {"all": {"vars": {"podnet_lab_directory": lab}}, "kube_node": {"hosts": hosts, "vars": variables}}
+    (directory / "hosts.yml").write_text(json.dumps(inventory))
+    return Cluster(Lab(lab), directory)
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    here = Cluster(Lab(f"{DIRECTORY}-{os.getpid()}-adopt"), tmp_path_factory.mktemp("inventory"))
-    inventory = {
-        "all": {"vars": {"podnet_lab_directory": here.lab.directory}},
-        "kube_node": {
-            "hosts": {node: {"ansible_host": underlay} for node, (_subnet, underlay, _mac) in LEASES.items()},
-            "vars": {
-                "podnet_cluster_cidr": "10.244.0.0/16",
-                "cni_plugin_directory": "/usr/lib/cni",
-                "ansible_connection": "podnet.baremetal.netns",
-                "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            },
-        },
-    }
-    (here.directory / "hosts.yml").write_text(json.dumps(inventory))
+    hosts = {node: {"ansible_host": underlay} for node, (_subnet, underlay, _mac) in LEASES.items()}
+    here = written(f"{DIRECTORY}-{os.getpid()}-adopt", tmp_path_factory.mktemp("inventory"), hosts, "10.244.0.0/16")
     try:
         here.play("lab_up").succeeded()
         for node in LEASES:
@@ -116,25 +117,30 @@ def pod(name: str, state: str = "present", **options: Any) -> dict[str, Any]:
 
 def flanneld(cluster: Cluster, node: str) -> None:
     """Make of a node what flanneld made of it, and what its CNI plugin hands to the bridge plugin."""
-    subnet, underlay, mac = LEASES[node]
-    for command in (
-        f"ip link add flannel.1 address {mac} mtu 1450 txqueuelen 0 type vxlan id 1 local {underlay} dev eth0 dstport 8472 nolearning",
-        "sysctl -q -w net.ipv6.conf.flannel/1.accept_ra=0",
-        f"ip addr add {subnet}.0/32 dev flannel.1",
-        "ip link set flannel.1 up",
-        "mkdir -p /run/flannel /etc/cni/net.d",
-    ):
+    subnet, _underlay, _mac = LEASES[node]
+    vteps = {name: (f"{its_subnet}.0", underlay, mac) for name, (its_subnet, underlay, mac) in LEASES.items()}
+    cluster.run(node, "mkdir -p /run/flannel /etc/cni/net.d")
+    for command in device("flannel.1", "mtu 1450", vteps, node, 24):
         cluster.run(node, command)
-    for peer, home, its_mac in (lease for name, lease in LEASES.items() if name != node):
-        cluster.run(node, f"ip neigh replace {peer}.0 lladdr {its_mac} dev flannel.1 nud permanent")
-        cluster.run(node, f"bridge fdb replace {its_mac} dev flannel.1 dst {home} self permanent")
-        cluster.run(node, f"ip route replace {peer}.0/24 via {peer}.0 dev flannel.1 onlink")
     cluster.run(node, "tee /run/flannel/subnet.env", input=(RECORDED / f"{node}.subnet.env").read_text())
     cluster.run(node, "tee /etc/cni/net.d/10-flannel.conflist", input=(RECORDED / "10-flannel.conflist").read_text())
     cluster.run(node, "nft -f -", input=masquerade(subnet))
     delegate = json.loads((RECORDED / f"{node}.delegate.json").read_text())
     conflist = {"cniVersion": delegate["cniVersion"], "name": delegate["name"], "plugins": [delegate]}
     cluster.run(node, f"tee {PODS}", input=json.dumps(conflist))
+
+
+def device(name: str, mtu: str, vteps: Mapping[str, tuple[str, str, str]], node: str, length: int) -> Iterator[str]:
+    """The commands that make a device of flanneld with its peers: each has the address of its VTEP, its underlay address and its MAC."""
+    address, underlay, mac = vteps[node]
+    yield f"ip link add {name} address {mac} {mtu} txqueuelen 0 type vxlan id 1 local {underlay} dev eth0 dstport 8472 nolearning"
+    yield f"sysctl -q -w net.ipv6.conf.{name.replace('.', '/')}.accept_ra=0"
+    yield f"ip addr add {address}/{128 if ':' in address else 32} dev {name}"
+    yield f"ip link set {name} up"
+    for peer, home, its_mac in (vtep for other, vtep in vteps.items() if other != node):
+        yield f"ip neigh replace {peer} lladdr {its_mac} dev {name} nud permanent"
+        yield f"bridge fdb replace {its_mac} dev {name} dst {home} self permanent"
+        yield f"ip route replace {peer}/{length} via {peer} dev {name} onlink"
 
 
 def masquerade(subnet: str) -> str:
@@ -333,3 +339,43 @@ def test_an_unreachable_node_is_a_warning_and_keeps_what_another_source_says_of_
     assert [warning.split(":")[0] for warning in more.result["warnings"]] == ["node3", "node3", "198.18.0.19"]
     assert leases(cluster)["node3"] == {"subnets": ["10.244.2.0/24"], "underlay": "198.18.0.13", "state": "active"}
     assert leases(cluster)["198.18.0.19"] == {"subnets": ["10.244.9.0/24"], "underlay": "198.18.0.19", "state": "retired"}
+
+
+# --- dual stack -------------------------------------------------------------------------------------------------------------
+
+DUAL = {
+    "flannel.1": {
+        "node1": ("10.244.9.0", "198.18.0.11", "e2:c9:37:6e:f7:7d"),
+        "node2": ("10.244.45.0", "198.18.0.12", "da:d0:88:de:9a:5a"),
+        "node3": ("10.244.7.0", "198.18.0.13", "96:cd:68:24:e8:3a"),
+    },
+    "flannel-v6.1": {
+        "node1": ("fd00:10:244:12::", "2001:db8:18::11", "62:42:e1:2f:e1:4b"),
+        "node2": ("fd00:10:244:54::", "2001:db8:18::12", "6a:56:39:00:6a:9d"),
+        "node3": ("fd00:10:244:64::", "2001:db8:18::13", "4e:bb:1e:ed:13:ef"),
+    },
+}
+
+
+def test_a_dual_stack_cluster_of_flanneld_is_adopted_and_only_its_mtu_is_corrected(lab_directory: str, tmp_path: Path) -> None:
+    four, six = DUAL["flannel.1"], DUAL["flannel-v6.1"]
+    hosts = {node: {"ansible_host": four[node][1], "podnet_underlay_address": [four[node][1], six[node][1]]} for node in four}
+    cluster = written(lab_directory, tmp_path, hosts, ["10.244.0.0/16", "fd00:10:244::/48"])
+    cluster.play("lab_up").succeeded()
+    for node in four:
+        cluster.run(node, "mkdir -p /run/flannel")
+        cluster.run(node, "tee /run/flannel/subnet.env", input=(GOLDEN / "dual" / f"{node}.subnet.env").read_text())
+        for command in (*device("flannel.1", "mtu 1450", four, node, 24), *device("flannel-v6.1", "mtu 1430", six, node, 64)):
+            cluster.run(node, command)
+    cluster.play("adopt", adopt_etcd=str(GOLDEN / "dual" / "etcd-keys.json")).succeeded()
+    assert leases(cluster)["node1"] == {
+        "subnets": ["10.244.9.0/24", "fd00:10:244:12::/64"],
+        "underlay": "198.18.0.11",
+        "underlay6": "2001:db8:18::11",
+        "mac": "e2:c9:37:6e:f7:7d",
+        "mac6": "62:42:e1:2f:e1:4b",
+        "state": "active",
+    }
+    predicted = cluster.play("site", "--check").succeeded()
+    changed = [(each.host, each.commands) for each in predicted.changed if each.task.split(" : ")[-1] in OVERLAY]
+    assert changed == [(node, ["ip link set dev flannel.1 mtu 1430"]) for node in four]
