@@ -36,7 +36,7 @@ SHOWN = {
 BY_VERSION = {"ip -d link", "ip addr"}
 OVERLAY = (
     "Allocate the pod subnets in the ledger",
-    "Make the VXLAN devices of this node",
+    "Make the VXLAN device of this node",
     "Reach the other nodes, and nobody else",
 )
 # What site.yml adds to a node that flanneld set up, with what is not on the overlay's device: docs/adopt.md lists it.
@@ -377,5 +377,6 @@ def test_a_dual_stack_cluster_of_flanneld_is_adopted_and_only_its_mtu_is_correct
         "state": "active",
     }
     predicted = cluster.play("site", "--check").succeeded()
+    assert all(predicted.of(task) for task in OVERLAY)
     changed = [(each.host, each.commands) for each in predicted.changed if each.task.split(" : ")[-1] in OVERLAY]
     assert changed == [(node, ["ip link set dev flannel.1 mtu 1430"]) for node in four]
