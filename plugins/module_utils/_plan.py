@@ -233,7 +233,7 @@ def and_the_others(ledger: Ledger | None, hosts: Iterable[Host]) -> list[Host]:
     listed = list(hosts)
     names = {name for host in listed for name in (host.name, host.renamed_from)}
     active = [lease for lease in (ledger.leases if ledger else ()) if lease.state == ACTIVE]
-    return listed + [Host(lease.name, lease.underlay) for lease in active if lease.name not in names]
+    return listed + [Host(lease.name, lease.underlay, underlay6=lease.underlay6) for lease in active if lease.name not in names]
 
 
 def release(ledger: Ledger, name: str) -> Ledger:

@@ -275,6 +275,15 @@ def test_a_part_of_the_inventory_retires_nobody() -> None:
         plan(ledger, NETWORK, and_the_others(ledger, [Host("node009", "198.51.0.1")]))
 
 
+def test_a_part_of_the_inventory_leaves_the_others_both_of_their_devices() -> None:
+    both = Network.of(["172.20.0.0/16", "fd00:10:244::/48"])
+    one, other = (
+        Host.of(f"node{n}", [f"198.51.100.{n}", f"2001:db8::{n}"], mac=["02:00:00:00:00:01", "02:00:00:00:00:02"][n - 1]) for n in (1, 2)
+    )
+    ledger = plan(None, both, [one, other])
+    assert plan(ledger, both, and_the_others(ledger, [one])) == ledger
+
+
 def test_a_part_of_the_inventory_can_rename_a_node() -> None:
     store, _ = joined(NOTHING, [1, 2])
     ledger = ledger_in(store)

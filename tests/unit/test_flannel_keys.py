@@ -44,12 +44,13 @@ def test_what_flannel_wrote_is_read_and_written_the_same_byte_for_byte(case: str
     assert all(len(lease.subnets) == len(lease.underlays) == len(lease.macs) == {"vxlan": 1, "dual": 2}[case] for lease in leases.values())
 
 
-def test_a_ledger_of_the_recorded_nodes_comes_to_the_recorded_keys() -> None:
-    leases = recorded_leases("vxlan").values()
-    hosts = [Host(f"node{n}", lease.underlays[0], lease.subnets, mac=lease.macs[0]) for n, lease in enumerate(leases, 1)]
-    ledger = plan(None, Network.of("10.244.0.0/16"), hosts)
+@pytest.mark.parametrize(("case", "ranges"), [("vxlan", ["10.244.0.0/16"]), ("dual", ["10.244.0.0/16", "fd00:10:244::/48"])])
+def test_a_ledger_of_the_recorded_nodes_comes_to_the_recorded_keys(case: str, ranges: list[str]) -> None:
+    leases = enumerate(recorded_leases(case).values(), 1)
+    hosts = [Host.of(f"node{n}", list(lease.underlays), list(lease.subnets), mac=list(lease.macs)) for n, lease in leases]
+    ledger = plan(None, Network.of(ranges), hosts)
     written = {lease.key: lease.value for lease in flannel_leases(ledger, 1).values()}
-    assert written == {key: value for key, value in recorded("vxlan").items() if key != "config"}
+    assert written == {key: value for key, value in recorded(case).items() if key != "config"}
 
 
 @pytest.mark.parametrize("case", ["vxlan", "dual"])
