@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.podnet.baremetal.plugins.action.pod_subnet import _hosts, _leave_copy
 from ansible_collections.podnet.baremetal.plugins.module_utils._adopt import (
     ARGUMENTS,
     Claim,
@@ -21,9 +20,12 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._adopt import (
     warnings,
 )
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import answer
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import LedgerFile
-from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Host, Ledger, Network
+from ansible_collections.podnet.baremetal.plugins.module_utils._plan import INVENTORY, Host, Ledger, Network
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._inventory import inventory_hosts
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._place import LEDGER, etcd_place
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._plans import leave_copy
 
 NETWORK = ("cluster_cidr", "service_cidr", "node_prefix", "reserved")
 HOST = ("name", "underlay", "subnet", "node_prefix", "mac")
@@ -53,12 +55,14 @@ class ActionModule(ActionBase):
         said = answer(lambda: ledger, check=check, diff=True)
         if said.get("failed"):
             return {**result, **said}
-        copy = _leave_copy(ledger, planned=check and said["changed"])
+        copy = leave_copy(path, ledger.planned if check and said["changed"] else None)
         return {**result, **said, "ledger": copy, "warnings": warnings(before[0], cluster)}
 
     def _cluster(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> Cluster:
+        if etcd_place(options["ledger"]):
+            raise refuse(INVENTORY, LEDGER, options["ledger"], "adopt into a file, with -e podnet_ledger=FILE, and put that into etcd then")
         network = Network.of(*(options[option] for option in NETWORK))
-        hosts = tuple(Host.of(**{option: host[option] for option in HOST}) for host in _hosts(variables))
+        hosts = tuple(Host.of(**{option: host[option] for option in HOST}) for host in inventory_hosts(variables))
         unreachable = tuple(name for name, found in options["nodes"].items() if "device" not in found)
         return Cluster(network, hosts, tuple(self._claims(options, network)), options["vni"], options["port"], unreachable)
 

@@ -10,12 +10,13 @@ import json
 import mmap
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ansible import constants
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._files import write_atomically
-from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import directory_lock, lease_facts, read
+from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import directory_lock, lease_facts, read, text
 from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import pack_valid
 from ansible_collections.podnet.baremetal.plugins.module_utils._plan import ACTIVE, Ledger, all_peers
 
@@ -80,6 +81,17 @@ def _lines(ledger: Ledger) -> Iterator[str]:
 def copy_of_the_run(path: str) -> str:
     """Where a run keeps the ledger of etcd, and under --check what the ledger at `path` would be."""
     return _run_file("ledger", path if "://" in path else os.path.abspath(path))
+
+
+def leave_copy(path: str, planned: Ledger | None) -> str:
+    """Where later tasks of this run read the ledger at `path`: there or, where `planned` is given, in a copy of that."""
+    copy = copy_of_the_run(path)
+    if planned:
+        write_atomically(copy, text(planned), 0o600)
+        return copy
+    with suppress(FileNotFoundError):
+        os.unlink(copy)
+    return path
 
 
 def _run_file(kind: str, identity: str) -> str:

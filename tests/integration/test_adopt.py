@@ -306,15 +306,17 @@ def test_the_module_needs_no_node_and_says_what_it_cannot_read(cluster: Cluster)
         {module: options, "check_mode": True, "register": "planned"},
         {"ansible.builtin.debug": {"msg": "{{ lookup('ansible.builtin.file', planned.ledger) | from_json }}"}},
         {module: {**options, "etcd": "/nowhere/keys.txt"}, "ignore_errors": True},
+        {module: {**options, "ledger": "etcd://192.0.2.1/podnet"}, "ignore_errors": True},
         {module: {**options, "ledger": "/nowhere/ledger.json"}},
     ]
     hosts = {"vars": {"ansible_connection": "podnet.baremetal.netns", "podnet_lab_directory": "/nowhere"}}
     run = cluster.play([{"hosts": "node1", "gather_facts": False, "tasks": tasks, **hosts}])
-    planned, copy, unread, nowhere = run.outcomes
+    planned, copy, unread, elsewhere, nowhere = run.outcomes
     assert {name: lease["mac"] for name, lease in planned.result["leases"].items()} == {name: lease[2] for name, lease in LEASES.items()}
     assert copy.result["msg"]["nodes"] == EXPECTED
     assert not (cluster.directory / "other.json").exists()
     assert unread.msg.startswith("adopt_etcd is /nowhere/keys.txt: the file cannot be read: ")
+    assert elsewhere.msg.startswith("the inventory: podnet_ledger is etcd://192.0.2.1/podnet: adopt into a file")
     assert nowhere.msg.startswith("/nowhere/ledger.json: podnet_ledger is in no directory")
 
 
