@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible_collections.podnet.baremetal.plugins.module_utils import _plan
+from ansible_collections.podnet.baremetal.plugins.module_utils import _kubelet, _plan
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
 from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import peer_objects
 
@@ -67,5 +67,10 @@ class FilterModule:
             subnet_env,
             net_conf,
             iproute2,
+            _kubelet.kubelet_configuration,
+            _kubelet.kubelet_arguments,
+            _kubelet.pod_limit,
+            _kubelet.service_addresses,
+            _kubelet.cgroup_driver,
         )
         return {function.__name__: _worded(function) for function in functions}
