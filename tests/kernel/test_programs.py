@@ -47,6 +47,10 @@ LIVES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"name": "podnet-test", "state": "absent"},
     ),
     "node_files": ({"files": [{"path": FILE, "content": "1\n"}]}, {"files": [{"path": FILE}], "state": "absent"}),
+    "kubelet_flags": (  # of the file that the test lays there: first one flag goes, then the other
+        {"version": "1.24", "files": ["{directory}/*.env"]},
+        {"version": "1.27", "files": ["{directory}/*.env"]},
+    ),
     "cni_conflist": (CONFLIST, {"path": CONFLIST["path"], "state": "absent"}),
 }
 
@@ -64,6 +68,7 @@ def told(module: Module, options: dict[str, Any], directory: Path, *, check: boo
 @pytest.mark.parametrize("name", LIVES)
 def test_a_program_makes_leaves_alone_and_takes_away(overlay: Node, tmp_path: Path, name: str) -> None:
     module = Module(name)
+    (tmp_path / "kubeadm-flags.env").write_text('ARGS="--container-runtime=remote --network-plugin=cni"\n')
     present, absent = LIVES[name]
     foreseen, made, again = (told(module, present, tmp_path, check=check) for check in (True, False, False))
     assert (foreseen["changed"], made["changed"], again["changed"]) == (True, True, False)
