@@ -23,6 +23,11 @@ TYPE = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfigura
 DURATION = re.compile(r"0|(?:\d+(?:\.\d+)?(?:ns|us|ms|s|m|h))+")  # time.ParseDuration of Go, without signs
 FLAG = re.compile(r"[a-z][a-z0-9-]*")
 PLAIN = re.compile(r"[^\s\"'\\]*")  # what systemd hands on as it is (systemd.service(5), command lines)
+DRIVER = {  # in the configuration of each runtime
+    "containerd": r"^\s*SystemdCgroup\s*=\s*(true|false)",
+    "crio": r"^\s*cgroup_manager\s*=\s*\"(\w+)\"",
+    "docker": r"native\.cgroupdriver=(\w+)",
+}
 DEFAULT_PODS = 110  # of the kubelet
 RESERVED = 3  # addresses of a pod subnet that no pod gets: network, gateway, broadcast
 
@@ -118,13 +123,22 @@ def service_addresses(cidrs: Any, number: int = 10, *, who: str = "service_addre
 
 def cgroup_driver(text: str | None, runtime: str, *, who: str = "cgroup_driver") -> str:
     """The cgroup driver that a runtime's own configuration names, or that the runtime has where it names none."""
-    named, imported = _named_driver(text or "", runtime)
-    if named:
-        return named
-    if runtime == "docker" or imported:
-        reason = "imports other files" if imported else "names no native.cgroupdriver, so that docker chooses"
+    lines = "\n".join(line for line in (text or "").splitlines() if not line.lstrip().startswith("#"))
+    named: set[str] = set(re.findall(DRIVER[runtime], lines, re.MULTILINE))
+    if len(named) == 1:
+        only = next(iter(named))
+        return {"true": "systemd", "false": "cgroupfs"}.get(only, only)
+    reason = "names both" if named else _why_unknown(lines, runtime)
+    if reason:
         raise refuse(who, "the cgroup driver", "unknown", f"the configuration of {runtime} {reason}: give kubelet_cgroup_driver")
     return "systemd" if runtime == "crio" else "cgroupfs"
+
+
+def _why_unknown(lines: str, runtime: str) -> str:
+    if runtime == "docker":
+        return "names no native.cgroupdriver, so that docker chooses"
+    imports = runtime == "containerd" and re.search(r"^\s*imports\s*=\s*\[\s*[\"']", lines, re.MULTILINE)
+    return "imports other files" if imports else ""
 
 
 def _networks(who: str, what: str, texts: Any) -> list[IPv4Network | IPv6Network]:
@@ -136,17 +150,6 @@ def _networks(who: str, what: str, texts: Any) -> list[IPv4Network | IPv6Network
 
 def _listed(texts: Any) -> str:
     return texts if isinstance(texts, str) else ", ".join(texts)
-
-
-def _named_driver(text: str, runtime: str) -> tuple[str | None, bool]:
-    lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    if runtime == "containerd":
-        systemd = re.findall(r"^\s*SystemdCgroup\s*=\s*(true|false)", lines, re.MULTILINE)
-        imports = re.search(r"^\s*imports\s*=\s*\[\s*[\"']", lines, re.MULTILINE)
-        return ({"true": "systemd", "false": "cgroupfs"}[systemd[-1]] if systemd else None), imports is not None
-    pattern = r"native\.cgroupdriver=(\w+)" if runtime == "docker" else r"cgroup_manager\s*=\s*\"(\w+)\""
-    drivers = re.findall(pattern, lines)
-    return (drivers[-1] if drivers else None), False
 
 
 def _known(defaults: Settings, minor: int, prefix: str = "") -> dict[str, Any]:

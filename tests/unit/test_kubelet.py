@@ -200,6 +200,7 @@ CONTAINERD = '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.opti
         ("containerd", CONTAINERD, "systemd"),
         ("containerd", CONTAINERD.replace("true", "false"), "cgroupfs"),
         ("containerd", CONTAINERD.replace("  Sys", "  # Sys"), "cgroupfs"),
+        ("containerd", CONTAINERD + CONTAINERD, "systemd"),
         ("containerd", "", "cgroupfs"),
         ("containerd", None, "cgroupfs"),
         ("containerd", 'imports = ["/etc/containerd/conf.d/*.toml"]\n' + CONTAINERD, "systemd"),
@@ -212,7 +213,14 @@ def test_the_cgroup_driver_is_the_runtimes(runtime: str, text: str | None, drive
     assert cgroup_driver(text, runtime) == driver
 
 
-@pytest.mark.parametrize(("runtime", "text"), [("docker", "{}"), ("containerd", 'imports = ["/etc/containerd/conf.d/*.toml"]\n')])
+@pytest.mark.parametrize(
+    ("runtime", "text"),
+    [
+        ("docker", "{}"),
+        ("containerd", 'imports = ["/etc/containerd/conf.d/*.toml"]\n'),
+        ("containerd", CONTAINERD + CONTAINERD.replace("true", "false")),
+    ],
+)
 def test_a_cgroup_driver_that_cannot_be_known_is_asked_for(runtime: str, text: str) -> None:
     with pytest.raises(Refused, match=r"node1: the cgroup driver is unknown: .*: give kubelet_cgroup_driver."):
         cgroup_driver(text, runtime, who="node1")
