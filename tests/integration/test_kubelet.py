@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 from labs import Lab, Play
 
 SAYS = "#!/bin/sh\necho Kubernetes v{}\n"
@@ -108,7 +109,7 @@ def node(lab: Lab) -> Iterator[Node]:
     here = Node(lab)
     here.write("/opt/test/kubelet", SAYS.format("1.31.4"))
     yield here
-    made = ("/etc/kubernetes", "/opt/test", "/opt/kube", "/usr/local/bin/kubelet", "/run/systemd/system", UNIT, f"{UNIT}.d", *KERNEL)
+    made = ("/etc/kubernetes", "/opt/test", "/opt/kube", "/usr/local/bin/kubelet", "/run/systemd", UNIT, f"{UNIT}.d", *KERNEL)
     lab.run("node1", "rm", "-rf", *made)
 
 
@@ -171,6 +172,19 @@ def test_what_cannot_work_is_refused_before_anything_is_changed(node: Node, vari
     assert refused.code != 0
     assert refused.changed == []
     assert not node.has("/etc/kubernetes")
+
+
+def test_a_kubelet_without_api_server_has_its_pod_subnet_and_nobody_to_ask(node: Node) -> None:
+    node.write("/run/systemd/resolve/resolv.conf", "nameserver 192.0.2.53\n", "644")
+    node.role(kubelet_kubeconfig="", kubelet_pod_cidr=["172.20.1.0/26", "2001:db8:1::/64"]).succeeded()
+    document = yaml.safe_load(node.read(CONFIG))
+    assert document["podCIDR"] == "172.20.1.0/26,2001:db8:1::/64"
+    assert document["maxPods"] == 61
+    assert document["resolvConf"] == "/run/systemd/resolve/resolv.conf"
+    assert document["authorization"] == {"mode": "AlwaysAllow"}
+    assert document["authentication"]["webhook"] == document["authentication"]["anonymous"] == {"enabled": False}
+    assert "--kubeconfig" not in node.read(DROP_IN)
+    node.role(kubelet_state="absent").succeeded()
 
 
 def test_a_unit_of_somebody_else_is_not_replaced(node: Node) -> None:
