@@ -15,6 +15,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.podnet.baremetal.plugins.module_utils import _kubelet, _plan
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
 from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import peer_objects
+from ansible_collections.podnet.baremetal.plugins.plugin_utils import _flags, _pod_cidrs
 
 
 def pod_subnets(names: Iterable[str], cluster_cidr: Any, taken: Mapping[str, Any] | None = None, prefix: Any = None) -> dict[str, Any]:
@@ -41,6 +42,10 @@ def net_conf(
 
 def iproute2(peers: Iterable[Mapping[str, Any]], device: str = "flannel.1", device6: str | None = None) -> list[str]:
     return [entry.present for entry in peer_objects(device, peers, device6)]
+
+
+def controller_manager_flags(cluster_cidr: Any, service_cidr: Any, node_prefix: Any = (), *, allocate: Any = False) -> dict[str, Any]:
+    return _flags.controller_manager_flags(cluster_cidr, service_cidr, node_prefix, allocate=boolean(allocate))
 
 
 def _worded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,5 +77,10 @@ class FilterModule:
             _kubelet.pod_limit,
             _kubelet.service_addresses,
             _kubelet.cgroup_driver,
+            controller_manager_flags,
+            _flags.cluster_configuration,
+            _flags.kube_flags,
+            _flags.with_kube_flags,
+            _pod_cidrs.node_pod_cidrs,
         )
         return {function.__name__: _worded(function) for function in functions}
