@@ -36,7 +36,7 @@ $(COLLECTIONS)/done: requirements-collections.txt $(VENV)/done
 	@rm -rf build/wheels
 	@mkdir -p $(COLLECTIONS)/podnet build/wheels
 	@$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest build/wheels --requirement requirements-collections.txt
-	@$(BIN)/python -c 'import sys, zipfile; wheel = zipfile.ZipFile(sys.argv[1]); wheel.extractall("build/collections", [name for name in wheel.namelist() if name.startswith("ansible_collections/ansible/posix/")])' build/wheels/ansible-*.whl
+	@$(BIN)/python -c 'import sys, zipfile; wheel = zipfile.ZipFile(sys.argv[1]); wheel.extractall("build/collections", [name for name in wheel.namelist() if name.startswith(("ansible_collections/ansible/posix/", "ansible_collections/kubernetes/core/"))])' build/wheels/ansible-*.whl
 	@ln -sfn ../../../.. $(COLLECTIONS)/podnet/baremetal
 	@touch $@
 

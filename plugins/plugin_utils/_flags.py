@@ -164,10 +164,10 @@ def _respelt(word: Word, raw: str, new: str) -> str:
 
 
 def _removal(text: str, before: Word, word: Word) -> Splice:
-    """In YAML the line goes that the word is in. Elsewhere what sets it apart goes with it, which must not be a comment."""
+    """In YAML its line goes. Elsewhere what sets it apart from the word before goes with it, which must not be a comment."""
     gap = text[before.end : word.start]
     if word.style == "block":
-        return Splice(before.end + gap.rindex("\n"), word.end, "")
+        return Splice(before.end + gap.rindex("\n"), _end_of_line(text, word), "")
     if "#" in gap or ";" in gap:
         raise Refused(f"{word.text} cannot be taken out, since a comment stands before it: take it out by hand.")
     return Splice(before.end, word.end, "")
@@ -179,13 +179,17 @@ def _additions(text: str, words: Sequence[Word], flags: Flags) -> Iterator[Splic
     if not new:
         return
     if last.style == "block":
-        end = text.find("\n", last.end) if "\n" in text[last.end :] else len(text)
+        end = _end_of_line(text, last)
         yield Splice(end, end, "".join(f"\n{' ' * line.index('-')}- {word}" for word in new))
     elif last.style == "flow":
         yield Splice(last.end, last.end, "".join(f', "{word}"' for word in new))
     else:
         apart = f" \\\n{line}" if line.isspace() else " "
         yield Splice(last.end, last.end, "".join(f"{apart}{word}" for word in new))
+
+
+def _end_of_line(text: str, word: Word) -> int:
+    return text.find("\n", word.end) if "\n" in text[word.end :] else len(text)
 
 
 # --- a command line, as a list of words --------------------------------------------------------------------------------------

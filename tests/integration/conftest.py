@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from api_server import ApiServer, api_server
 from labs import DIRECTORY, Lab, play, take_away
 
 
@@ -38,3 +39,16 @@ def lab_directory() -> Iterator[str]:
     directory = f"{DIRECTORY}-{os.getpid()}-test"
     yield directory
     take_away(directory)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    with api_server(tmp_path_factory.mktemp("api")) as running:
+        yield running
+
+
+@pytest.fixture
+def api(server: ApiServer) -> Iterator[ApiServer]:
+    """An API server without Nodes."""
+    yield server
+    server.empty()

@@ -185,9 +185,10 @@ def test_the_flags_from_before_put_back_give_the_text_from_before() -> None:
         assert with_kube_flags(with_kube_flags(text, wanted), kube_flags(text, wanted)) == text
 
 
-def test_a_flag_that_goes_takes_its_line_and_leaves_the_comments() -> None:
-    after = with_kube_flags(MANIFEST, {"profiling": None})
-    assert changed_lines(MANIFEST, after) == (["    - --profiling=false"], [])
+def test_a_flag_that_goes_takes_its_line_and_leaves_the_comments_between() -> None:
+    after = with_kube_flags(MANIFEST, {"profiling": None, "allocate-node-cidrs": None})
+    assert changed_lines(MANIFEST, after)[0] == ["    - --allocate-node-cidrs=true  # until the ledger does it", "    - --profiling=false"]
+    assert changed_lines(MANIFEST, after)[1] == []
     assert "    # Asked for by the security team.\n" in after
 
 
@@ -277,9 +278,9 @@ def test_a_unit_may_be_written_in_other_ways(command: str, after: str) -> None:
 
 
 def test_a_switch_without_a_value_is_on_and_takes_no_word_that_follows() -> None:
-    unit = "[Service]\nExecStart=/bin/kube-controller-manager --allocate-node-cidrs --v=2\n"
+    unit = "[Service]\nExecStart=/bin/kube-controller-manager --allocate-node-cidrs $MORE --v=2\n"
     assert kube_flags(unit, ["allocate-node-cidrs", "v", "profiling"]) == {"allocate-node-cidrs": "true", "v": "2", "profiling": None}
-    assert "--allocate-node-cidrs=false --v=2" in with_kube_flags(unit, {"allocate-node-cidrs": "false"})
+    assert "--allocate-node-cidrs=false $MORE --v=2" in with_kube_flags(unit, {"allocate-node-cidrs": "false"})
 
 
 # --- what is refused ------------------------------------------------------------------
@@ -293,6 +294,7 @@ def test_a_switch_without_a_value_is_on_and_takes_no_word_that_follows() -> None
         (MANIFEST.replace("- kube-controller-manager\n", "- sh\n"), "the command line begins with 'sh --allocate-node-cidrs=true'"),
         ("[Service]\nType=simple\n", "the unit has 0 commands in ExecStart=: expected one."),
         (UNIT.replace("kube-controller-manager \\", "kube-scheduler \\"), "expected that it runs kube-controller-manager."),
+        (MANIFEST.replace("10.244.0.0/16", "10.244.0.0\\/16"), "--cluster-cidr, --service-cluster-ip-range, --node-cidr-mask-size"),
         (UNIT.replace("  --node-cidr", "# why\n  --node-cidr"), "--node-cidr-mask-size=24 cannot be taken out, since a comment"),
     ],
 )
