@@ -82,5 +82,6 @@ class FilterModule:
             _flags.kube_flags,
             _flags.with_kube_flags,
             _pod_cidrs.node_pod_cidrs,
+            _pod_cidrs.flannel_annotations,
         )
         return {function.__name__: _worded(function) for function in functions}

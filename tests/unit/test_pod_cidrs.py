@@ -1,7 +1,7 @@
 # Copyright (c) 2026 podnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which Nodes are told which pod subnets."""
+"""Which Nodes are told which pod subnets, and which device flanneld is to take."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from typing import Any
 
 import pytest
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
-from ansible_collections.podnet.baremetal.plugins.plugin_utils._pod_cidrs import node_pod_cidrs
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._pod_cidrs import flannel_annotations, node_pod_cidrs
 
 LEASES = {
-    "node1": {"subnets": ["172.20.0.0/24"], "underlay": "198.51.100.1", "state": "active"},
-    "Node2": {"subnets": ["172.20.1.0/24", "2001:db8:244:1::/64"], "underlay": "198.51.100.2", "state": "active"},
+    "node1": {"subnets": ["172.20.0.0/24"], "underlay": "198.51.100.1", "mac": "02:f1:ac:14:00:00", "state": "active"},
+    "Node2": {
+        "subnets": ["172.20.1.0/24", "2001:db8:244:1::/64"],
+        "underlay": "198.51.100.2",
+        "mac": "fe:00:00:00:00:02",
+        "state": "active",
+    },
     "node3": {"subnets": ["172.20.2.0/24"], "underlay": "198.51.100.3", "state": "retired"},
 }
 
@@ -57,3 +62,35 @@ def test_a_node_with_other_subnets_is_refused_before_any_is_told() -> None:
         Refused, match=re.escape("node1: spec.podCIDRs is 10.244.3.0/24: the ledger has 172.20.0.0/24 and nobody can change")
     ):
         node_pod_cidrs([node("node2"), node("node1", podCIDR="10.244.3.0/24", podCIDRs=["10.244.3.0/24"])], LEASES)
+
+
+def test_flanneld_finds_the_mac_and_the_underlay_address_in_annotations_as_it_writes_them_itself() -> None:
+    """The text of backend-data is that of golden/kube: flanneld does not parse it as JSON."""
+    told = flannel_annotations([node("node1"), node("k8s-2", "198.51.100.2"), node("stranger")], LEASES, 7)
+    assert [each["metadata"] for each in told] == [
+        {
+            "name": "node1",
+            "annotations": {
+                "flannel.alpha.coreos.com/backend-data": '{"VNI":7,"VtepMAC":"02:f1:ac:14:00:00"}',
+                "flannel.alpha.coreos.com/node-public-ip": "198.51.100.1",
+            },
+        },
+        {
+            "name": "k8s-2",
+            "annotations": {
+                "flannel.alpha.coreos.com/backend-data": '{"VNI":7,"VtepMAC":"fe:00:00:00:00:02"}',
+                "flannel.alpha.coreos.com/node-public-ip": "198.51.100.2",
+            },
+        },
+    ]
+    annotated = node("node1")
+    annotated["metadata"]["annotations"] = {**told[0]["metadata"]["annotations"], "flannel.alpha.coreos.com/backend-type": "vxlan"}
+    assert flannel_annotations([annotated], LEASES, 7) == []
+
+
+def test_a_second_device_for_ipv6_has_annotations_of_its_own() -> None:
+    lease = {**LEASES["node1"], "underlay6": "2001:db8::1", "mac6": "02:f1:00:00:00:06"}
+    annotations = flannel_annotations([node("node1")], {"node1": lease})[0]["metadata"]["annotations"]
+    assert annotations["flannel.alpha.coreos.com/backend-v6-data"] == '{"VNI":1,"VtepMAC":"02:f1:00:00:00:06"}'
+    assert annotations["flannel.alpha.coreos.com/node-public-ipv6"] == "2001:db8::1"
+    assert len(annotations) == 4
