@@ -22,9 +22,23 @@ COLLECTION = "ansible_collections.podnet.baremetal.plugins"
 PLUGINS = sorted(CHECKOUT.glob("plugins/**/*.py"))
 ROLES = sorted(path.name for path in CHECKOUT.glob("roles/*"))
 MODULES = sorted(path.stem for path in CHECKOUT.glob("plugins/modules/[!_]*.py"))
-PURE = ("_adopt", "_blocks", "_changes", "_conflist", "_errors", "_inputs", "_objects", "_overlay", "_own_routes", "_plan", "_wire")
+PURE = (
+    "_adopt",
+    "_blocks",
+    "_changes",
+    "_conflist",
+    "_errors",
+    "_inputs",
+    "_kubelet",
+    "_kubelet_fields",
+    "_kubelet_flags",
+    "_objects",
+    "_overlay",
+    "_own_routes",
+    "_plan",
+    "_wire",
+)
 PURE_ON_THE_CONTROLLER = ("_flannel_keys", "_occupied", "_place", "_snapshot")
-PURE += ("_kubelet", "_kubelet_fields", "_kubelet_flags")
 IO = {"asyncio", "ctypes", "fcntl", "glob", "importlib", "io", "multiprocessing", "os", "pathlib", "select", "shutil", "signal", "socket"}
 IO |= {"http", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib"}
 # Where this checkout lies, where interpreters of one's own lie, and the address of a package registry.
