@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPSConnection
 from pathlib import Path
+from secrets import token_hex
 from threading import Event, Thread
 from typing import Any
 
@@ -22,7 +23,7 @@ from etcds import PREFIX, USER, Server, base64, etcd, make_certificates
 from labs import CHECKOUT, DIRECTORY, INVENTORY, Lab, Play, environment, play, take_away
 
 ALLOCATE = "podnet.baremetal.flannel : Allocate the pod subnets in the ledger"
-CANARY = "canary-7d1f"
+CANARY = f"canary-{token_hex(8)}"  # of this run: a checkout below /tmp would have one that is written here
 KEYS = ["config", "podnet/ledger", "subnets/172.20.0.0-24", "subnets/172.20.1.0-24"]
 
 
