@@ -39,3 +39,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     skipped = f", {counted['skipped']} skipped" if counted.get("skipped") else ""
     sys.stdout.write(f"{passed} passed, {failed} failed{skipped}\n")
     sys.stdout.flush()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_molecule.py")
