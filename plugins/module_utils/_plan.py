@@ -361,6 +361,8 @@ def _lease(host: Host, old: Lease | None, network: Network, space: _Space) -> Le
     underlay, underlay6 = _used(host, subnets)
     lease = Lease(host.name, subnets, underlay, state=ACTIVE, why=why, underlay6=underlay6)
     macs = (host.mac or (old.mac if old else None), host.mac6 or (old.mac6 if old else None))
+    if not any(macs):
+        return lease  # as most are, and to make the MACs that follow from the subnets takes longer than all else
     mac, mac6 = ([mac if mac != vtep.mac else None for mac, vtep in zip(macs, lease.vteps)] + [None])[:2]
     return replace(lease, mac=mac, mac6=mac6)
 
