@@ -19,44 +19,37 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._adopt import (
     kubernetes_claims,
     warnings,
 )
-from ansible_collections.podnet.baremetal.plugins.module_utils._converge import answer
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import LedgerFile
 from ansible_collections.podnet.baremetal.plugins.module_utils._plan import INVENTORY, Host, Ledger, Network
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._inventory import inventory_hosts
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._ledger_action import LedgerAction, Target
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._place import LEDGER, etcd_place
-from ansible_collections.podnet.baremetal.plugins.plugin_utils._plans import leave_copy
 
 NETWORK = ("cluster_cidr", "service_cidr", "node_prefix", "reserved")
 HOST = ("name", "underlay", "subnet", "node_prefix", "mac")
 
 
-class ActionModule(ActionBase):
-    """Runs in Ansible's own process."""
+class ActionModule(LedgerAction):
+    """Takes over what all sources agree on."""
 
-    _requires_connection = False
+    _said: list[str]
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
+    def target(self, variables: Mapping[str, Any]) -> Target:
         _, options = ActionBase.validate_argument_spec(self, argument_spec=ARGUMENTS)
-        try:
-            cluster = self._cluster(options, task_vars or {})
-        except Refused as error:
-            return {**result, "failed": True, "msg": str(error), "commands": []}
-        path = self._loader.path_dwim(options["ledger"])
-        before: list[Ledger | None] = []
+        cluster = self._cluster(options, variables)
+        looks: list[list[str]] = []
 
         def change(found: Ledger | None) -> Ledger:
-            before.append(found)
+            looks.append(warnings(found, cluster))
+            self._said = looks[0]  # the second look finds what the first one led to
             return adopted(found, cluster)
 
-        ledger = LedgerFile(path, change, brief=options["brief"])
-        check = self._task.check_mode
-        said = answer(lambda: ledger, check=check, diff=True)
-        if said.get("failed"):
-            return {**result, **said}
-        copy = leave_copy(path, ledger.planned if check and said["changed"] else None)
-        return {**result, **said, "ledger": copy, "warnings": warnings(before[0], cluster)}
+        path = self._loader.path_dwim(options["ledger"])
+        return lambda: LedgerFile(path, change, brief=options["brief"])
+
+    def warnings(self) -> list[str]:
+        return self._said
 
     def _cluster(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> Cluster:
         if etcd_place(options["ledger"]):
