@@ -55,8 +55,9 @@ BENCHES = (
     Bench(("leases from nothing", "one lease more", "leases, memory"), 65536, plans.as_many_as_fit, runs=5),
     Bench(("module call, ordinary", "module call, short road"), 1000, plays.call),
     Bench(("mesh by site.yml's overlay part",), 10, plays.mesh),
+    Bench((simulate.PART,), 5000, simulate.part, runs=3),
     Bench(simulate.names("peers"), 1000, partial(simulate.controller, "peers"), runs=5),
-    Bench(simulate.names("site"), 1000, partial(simulate.controller, "site"), runs=1),
+    *(Bench(simulate.names(play), 1000, partial(simulate.controller, play), runs=1) for play in ("site", "nothing")),
     *(Bench(simulate.names(play), 5000, partial(simulate.controller, play), runs=1, unasked=False) for play in simulate.PLAYS),
 )
 

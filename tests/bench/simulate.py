@@ -18,7 +18,12 @@ from plans import CLUSTER, SERVICE, underlay
 from plays import PLAYBOOKS, clean, playbook
 
 FEW = 50
-PLAYS = ("site", "peers")
+PLAYS = {
+    "site": CHECKOUT / "playbooks" / "site.yml",
+    "peers": CHECKOUT / "playbooks" / "peers.yml",
+    "nothing": PLAYBOOKS / "nothing.yml",  # as many tasks as site.yml, to tell Ansible's own share of what grows
+}
+PART = "controller, a host of few in many"
 EMPTY = "controller, an empty play"
 ROWS = ("controller, a host", "controller, a host with its start", "tasks a node", "calls a node", "bytes a node")
 PLUGINS = Path(__file__).with_name("plugins")
@@ -44,8 +49,8 @@ class Cluster:
         (self.directory / "hosts.yml").write_text(json.dumps(groups))
         self.run(PLAYBOOKS / "ledger.yml")
 
-    def run(self, path: Path) -> Run:
-        """Run a playbook, which must change nothing but the ledger."""
+    def run(self, path: Path, hosts: int | None = None) -> Run:
+        """Run a playbook on the first so many hosts, or on all; it must change nothing but the ledger."""
         calls, tasks = self.directory / "calls", self.directory / "tasks"
         calls.write_text("")
         environment = clean(
@@ -56,10 +61,11 @@ class Cluster:
             BENCH_CALLS=str(calls),
             BENCH_TASKS=str(tasks),
         )
-        command = playbook(path, self.directory / "hosts.yml", {})
+        limit = [f"--limit={','.join(f'node{number}' for number in range(1, hosts + 1))}"] if hosts else []
+        command = [*playbook(path, self.directory / "hosts.yml", {}), *limit]
         seconds, _ = cpu(lambda: answer(command, env=environment))
         sizes = [int(line) for line in calls.read_text().split()]
-        return Run(self.n, seconds, len(sizes), sum(sizes), json.loads(tasks.read_text()))
+        return Run(hosts or self.n, seconds, len(sizes), sum(sizes), json.loads(tasks.read_text()))
 
 
 @dataclass(frozen=True)
@@ -100,8 +106,24 @@ def controller(play: str, n: int, runs: int, scratch: Path, few: int = FEW) -> I
     sides: tuple[list[Run], list[Run]] = ([], [])
     for _ in range(runs):
         for cluster, side in zip(clusters, sides):
-            side.append(cluster.run(CHECKOUT / "playbooks" / f"{play}.yml").no_op())
+            side.append(cluster.run(PLAYS[play]).no_op())
     yield from _rows(play, *sides, start)
+
+
+def part(n: int, runs: int, scratch: Path, few: int = FEW) -> Iterator[Row]:
+    """`controller, a host of few in many`: site.yml on the same few hosts of a large inventory and of one that has no others.
+
+    What it costs on one of them alone is taken off, and with it what is done once a run.
+    """
+    clusters = [Cluster(scratch / f"part-{size}-of-{n}", size) for size in (n, few)]
+    for cluster in clusters:
+        cluster.make()
+    sides: tuple[list[float], list[float]] = ([], [])
+    for _ in range(runs):
+        for cluster, side in zip(clusters, sides):
+            one, some = (cluster.run(PLAYS["site"], hosts).no_op().seconds for hosts in (1, few))
+            side.append((some - one) / (few - 1) * 1000)
+    yield Row(PART, n, "ms CPU", *sides, 1.2)
 
 
 def _rows(name: str, many: list[Run], few: list[Run], start: float) -> Iterator[Row]:
@@ -109,7 +131,7 @@ def _rows(name: str, many: list[Run], few: list[Run], start: float) -> Iterator[
     raw = [[run.seconds / run.n * 1000 for run in side] for side in (many, few)]
     net = [[(run.seconds - start) / run.n * 1000 for run in side] for side in (many, few)]
     measured: tuple[tuple[Any, ...], ...] = (
-        ("ms CPU", *net, 1.2),
+        ("ms CPU", *net, *([] if name == "nothing" else [1.2])),
         ("ms CPU", *raw),
         ("tasks", [many[-1].tasks], [few[-1].tasks]),
         ("calls", [many[-1].calls / n], [few[-1].calls / few[-1].n]),
