@@ -51,9 +51,9 @@ $(ETCD): | build/packages.done
 
 # --- tests ------------------------------------------------------------------
 
-# Two files at a time, since each has nodes of its own. Ends with one line: N passed, N failed.
+# Two files at a time, since each has nodes of its own, in the order of tests/conftest.py. Ends with one line: N passed, N failed.
 test: setup
-	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 # The linters, the types, and the rules of the design.
 lint: setup
