@@ -13,8 +13,8 @@ import pytest
 from hypothesis import settings
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-# The processes that tests start import the collection as the tests themselves do (pyproject.toml, pythonpath).
-os.environ["PYTHONPATH"] = str(CHECKOUT / "build" / "collections")
+# The processes that tests start import the collection as the tests themselves do (pyproject.toml, pythonpath), and sitecustomize.py.
+os.environ["PYTHONPATH"] = f"{CHECKOUT}/build/collections:{CHECKOUT}/tests/python"
 # Files and directories of tests, the longest first, so that no worker is left alone with a long one at the end.
 ORDER = ("test_molecule.py", "test_dual.py", "test_lint.py", "test_site.py", "integration", "lint", "kernel", "bench", "unit")
 
