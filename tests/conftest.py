@@ -13,8 +13,10 @@ import pytest
 from hypothesis import settings
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-# The processes that tests start import the collection as the tests themselves do (pyproject.toml, pythonpath).
-os.environ["PYTHONPATH"] = str(CHECKOUT / "build" / "collections")
+# The processes that tests start import the collection as the tests themselves do (pyproject.toml, pythonpath), and sitecustomize.py.
+os.environ["PYTHONPATH"] = f"{CHECKOUT}/build/collections:{CHECKOUT}/tests/python"
+# Files and directories of tests, the longest first, so that no worker is left alone with a long one at the end.
+ORDER = ("test_molecule.py", "test_dual.py", "test_lint.py", "test_site.py", "integration", "lint", "kernel", "bench", "unit")
 
 # How long an example takes is the machine's matter.
 settings.register_profile("podnet", deadline=None)
@@ -42,5 +44,4 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first, so that no worker is left alone with it at the end."""
-    items.sort(key=lambda item: item.path.name != "test_molecule.py")
+    items.sort(key=lambda item: next((rank for rank, name in enumerate(ORDER) if name in item.path.parts[-2:]), len(ORDER)))
