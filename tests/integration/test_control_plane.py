@@ -216,6 +216,15 @@ def test_what_cannot_be_is_one_sentence_and_nothing_is_changed(node: Node, text:
     assert node.files() == before
 
 
+def test_a_manifest_that_somebody_wrote_since_it_was_read_is_left_to_them(node: Node) -> None:
+    node.write(MANIFEST, KUBEADMS)
+    before = node.files()
+    read = {"control_plane_texts": [KUBEADMS.replace("v1.33.1", "v1.33.0")]}
+    refused = node.role("--extra-vars", json.dumps(read))
+    assert f"{MANIFEST} is not what it was when it was read" in refused.one("Write the flags").msg
+    assert node.files() == before
+
+
 # --- the Nodes --------------------------------------------------------------------------------
 
 
