@@ -39,16 +39,16 @@ class Step:
 class TextFile:
     """The file at `path` holds exactly `text`, with this mode, and is ours; or is not there, when `text` is None.
 
-    With `once` it is whatever it is, if only it is there.
+    `over` is what it may be written over: True for anything, False for nothing, or a text.
     Directories that are missing are made with mode 0755, the one that holds the file with `directory_mode`.
     """
 
-    def __init__(self, path: str, text: str | None, mode: int, directory_mode: int = 0o755, *, once: bool = False) -> None:
+    def __init__(self, path: str, text: str | None, mode: int, directory_mode: int = 0o755, *, over: str | bool = True) -> None:
         self.name = path
         self.text = text
         self.mode = mode
         self.directory_mode = directory_mode
-        self.once = once
+        self.over = over
 
     def lock(self) -> AbstractContextManager[None]:
         return node_lock()
@@ -66,8 +66,10 @@ class TextFile:
 
     def _arrival(self, text: str) -> list[Step]:
         old, new = _look(self.name), _Content(text.encode(), self.mode, os.geteuid(), os.getegid())
+        if isinstance(self.over, str) and (old is None or old.data not in (self.over.encode(), new.data)):
+            raise Refused(f"{self.name} is not what it was when it was read, since somebody else writes it, too: run this again.")
         steps = [*self._directories(), *_leftover_steps(self.name)]
-        if old is None or (old != new and not self.once):
+        if old is None or (old != new and self.over is not False):
             command = f"install -m {self.mode:04o} /dev/stdin {self.name}"
             before, after = _before_and_after(old, new)
             steps.append(Step(command, before, after, partial(write_atomically, self.name, text, self.mode)))
@@ -128,7 +130,8 @@ def files_target(node: str, options: dict[str, Any]) -> TextFiles:
 
 
 def _text_file(node: str, file: dict[str, Any], *, present: bool) -> TextFile:
-    return TextFile(file["path"], file["content"] if present else None, file_mode(file["mode"], node), once=file["once"])
+    text, mode = file["content"] if present else None, file_mode(file["mode"], node)
+    return TextFile(file["path"], text, mode, over=not file["once"] if file.get("was") is None else file["was"])
 
 
 def write_atomically(path: str, text: str, mode: int) -> None:

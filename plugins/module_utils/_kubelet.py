@@ -67,6 +67,7 @@ KINDS = {
     "duration": Kind("a duration such as 10s or 4h0m0s", lambda value: isinstance(value, str) and bool(DURATION.fullmatch(value))),
     "quantity": Kind("a quantity such as 10Mi", lambda value: isinstance(value, str) or _whole(value)),
     "texts": Kind("a list of texts", partial(_all_of, "text")),
+    "ints": Kind("a list of whole numbers", partial(_all_of, "int")),
     "map of text": Kind("names with a text each", partial(_map_of, "text")),
     "map of bool": Kind("names with true or false each", partial(_map_of, "bool")),
     "map of texts": Kind("names with a list of texts each", partial(_map_of, "texts")),

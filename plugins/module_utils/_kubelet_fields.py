@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The fields of a KubeletConfiguration (kubelet.config.k8s.io/v1beta1) by the version that brought them. Data, no I/O.
 
-Sources, of facts and not of text: 1.20 is staging/src/k8s.io/kubelet/config/v1beta1/types.go of 1.20.2; 1.35 is the reference page
-kubelet-config.v1beta1 of that version, 1.31 the last third of it. Between these, a field's version is that of its feature gate
-(feature-gates/*.md of the website) or of the change that brought it (kubernetes/kubernetes 98458 for 1.21, 105437 for 1.23, 115220 for
-1.27, 114301 for 1.30, 126096 for 1.32, 127577 for 1.33, 137584 for 1.36). Of 1.36 and 1.37 no complete page was read, only changes.
+Sources, of facts and not of text: 1.20 is staging/src/k8s.io/kubelet/config/v1beta1/types.go of 1.20.2; 1.31, 1.35 and 1.36 are the
+reference page kubelet-config.v1beta1 of that version. Between these, a field's version is that of its feature gate (feature-gates/*.md of
+the website) or of the change that brought it (kubernetes/kubernetes 98458 for 1.21, 105437 for 1.23, 115220 for 1.27, 114301 for 1.30,
+126096 for 1.32, 127577 for 1.33). 1.37 is 1.36 and what its release notes add (140052).
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ SINCE: dict[int, dict[str, str]] = {
         "text": "imagePullCredentialsVerificationPolicy",
         "texts": "preloadedImagesVerificationAllowlist",
     },
-    36: {"text": "memoryReservationPolicy"},
+    36: {"text": "memoryReservationPolicy", "ints": "tlsCurvePreferences"},
+    37: {"map of text": "defaultPodSysctls"},
 }
 # The last minor version that knows a field. v1beta1 keeps its fields but for this one, which was of another, alpha type.
 UNTIL = {"logging.sanitization": 23}

@@ -7,8 +7,8 @@ A kubelet that finds a flag it does not know does not start. Sources, of facts a
 options and pkg/kubelet/config of its source) less those of the reference page of kubelet 1.34; when each went is told by the change that
 removed it, of kubernetes/kubernetes unless named: 99236 (1.21), 101057 (1.22), 103172, 103941 and 104732 (1.23), 106907 and 106932
 (1.24), 109388 (1.25), 112120 (1.26), 114017 and 116015 (1.27), Azure/karpenter-provider-azure 338 (1.30), 122082 and 122363 (1.31),
-122384 (1.33), 130161 (1.34), 133779 (1.35). Two did nothing any more before they went, and are dropped from there on:
---redirect-container-streaming (1.20) and --non-masquerade-cidr, which only kubenet read (1.24).
+122384 (1.33), 130161 (1.34), 133779 (1.35), 139870 (1.37: cAdvisor's, which that page never listed). Two did nothing any more before they
+went, and are dropped from there on: --redirect-container-streaming (1.20) and --non-masquerade-cidr, which only kubenet read (1.24).
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ GONE = {
     33: " | register-schedulable",
     34: "cloud-config | ",
     35: "pod-infra-container-image | ",
+    37: """application-metrics-count-limit boot-id-file container-hints containerd containerd-namespace event-storage-age-limit
+        event-storage-event-limit global-housekeeping-interval machine-id-file storage-driver-buffer-duration storage-driver-db
+        storage-driver-host storage-driver-password storage-driver-table storage-driver-user
+        | enable-load-reader log-cadvisor-usage storage-driver-secure""",
 }
 # What such a flag is called since. Both names were known for a while, so the setting is kept.
 RENAMED = {

@@ -42,6 +42,9 @@ options:
         description: Leave a file that is there already as it is, with its text, mode and owner. O(state=absent) removes it all the same.
         type: bool
         default: false
+      was:
+        description: The text that O(files[].content) was made from. A file that holds neither is not written, and the task fails.
+        type: str
 """
 
 EXAMPLES = r"""
@@ -81,6 +84,7 @@ FILE: dict[str, Any] = {
     "content": {"type": "str"},
     "mode": {"type": "raw", "default": "0644"},
     "once": {"type": "bool", "default": False},
+    "was": {"type": "str"},
 }
 ARGUMENTS: dict[str, Any] = {
     "files": {"type": "list", "elements": "dict", "options": FILE, "required": True},

@@ -1,13 +1,16 @@
 # Copyright (c) 2026 podnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The flags of kube-controller-manager: what they are to be, and setting them in a unit or a static pod's manifest. No I/O."""
+"""The flags of kube-controller-manager: what they are to be, and setting them in a unit or a static pod's manifest. No I/O.
+
+A unit may come with the environment files that set its variables, as a list of texts. They are one text to the code below.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, TypeVar
 
 import yaml
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
@@ -20,9 +23,16 @@ SERVICE = re.compile(r"^\[Service\]\s*$(.*?)(?=^\[|\Z)", re.MULTILINE | re.DOTAL
 START = re.compile(r"^ExecStart[ \t]*=[ \t]*[-@:+!|]*(?=[^\s])", re.MULTILINE)
 # systemd.syntax(7): a backslash at the end goes on in the next line, and comments in between are left out.
 GAP = re.compile(r"(?:[ \t]|\\\r?\n(?:[ \t]*[#;].*\n)*)+")
+GAP_BEFORE = re.compile(rf"(?:{GAP.pattern})?\Z")
 WORD = re.compile(r"""(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|\\[^\r\n]|[^\s"'\\])+""")
+# systemd.exec(5), EnvironmentFile=: a line for each variable; a backslash at the end goes on in the next, in quotes and without.
+NEXT_FILE = "\0\n"
+ASSIGNMENT = re.compile(r"""^[ \t]*(\w+)=(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|((?:[^\n\0\\]|\\.)*))""", re.MULTILINE | re.DOTALL)
+VARIABLE = re.compile(r"\$\{?(\w+)\}?")
+PLAIN = re.compile(r"""[^\s"'\\]+""")
 
 Flags = Mapping[str, Optional[str]]
+Texts = TypeVar("Texts", str, "list[str]")
 
 
 class Word(NamedTuple):
@@ -31,7 +41,7 @@ class Word(NamedTuple):
     text: str
     start: int
     end: int
-    style: str  # unit; block or flow, for a list in YAML
+    style: str  # unit or environment; block or flow, for a list in YAML
 
 
 class Splice(NamedTuple):
@@ -97,15 +107,21 @@ def _extra_arguments(given: Any, flags: Flags, api_version: str) -> Any:
 # --- in the text of a unit or a manifest -----------------------------------------------------------------------------------
 
 
-def kube_flags(text: str, names: Iterable[str], program: str = PROGRAM) -> dict[str, str | None]:
+def kube_flags(text: str | list[str], names: Iterable[str], program: str = PROGRAM) -> dict[str, str | None]:
     """What the command line says of the flags, None for one that is not there. The last of several counts, as it does for pflag."""
-    words = _command_line(text, program)
+    words = _command_line(text if isinstance(text, str) else NEXT_FILE.join(text), program)
     said = {_name(words[at].text): words[at + 1].text if apart else _value(words[at]) for at, apart in _flags(words)}
     return {name: said.get(name) for name in names}
 
 
-def with_kube_flags(text: str, flags: Flags, program: str = PROGRAM) -> str:
+def with_kube_flags(text: Texts, flags: Flags, program: str = PROGRAM) -> Texts:
     """The text with the flags as given; None is one that goes. Everything else stays as it is, letter by letter."""
+    if isinstance(text, str):
+        return _with_flags(text, flags, program)
+    return _with_flags(NEXT_FILE.join(text), flags, program).split(NEXT_FILE)
+
+
+def _with_flags(text: str, flags: Flags, program: str) -> str:
     words = _command_line(text, program)
     splices = [*_changes(text, words, flags), *_additions(text, words, flags)]
     for start, end, new in sorted(splices, reverse=True):
@@ -165,12 +181,13 @@ def _respelt(word: Word, raw: str, new: str) -> str:
 
 def _removal(text: str, before: Word, word: Word) -> Splice:
     """In YAML its line goes. Elsewhere what sets it apart from the word before goes with it, which must not be a comment."""
-    gap = text[before.end : word.start]
     if word.style == "block":
-        return Splice(before.end + gap.rindex("\n"), _end_of_line(text, word), "")
-    if "#" in gap or ";" in gap:
+        return Splice(text.rindex("\n", 0, word.start), _end_of_line(text, word), "")
+    gap = GAP_BEFORE.search(text, 0, word.start)
+    start = before.end if word.style == "flow" or gap is None else gap.start()
+    if "#" in text[start : word.start] or ";" in text[start : word.start]:
         raise Refused(f"{word.text} cannot be taken out, since a comment stands before it: take it out by hand.")
-    return Splice(before.end, word.end, "")
+    return Splice(start, word.end, "")
 
 
 def _additions(text: str, words: Sequence[Word], flags: Flags) -> Iterator[Splice]:
@@ -222,17 +239,25 @@ def _command_line(text: str, program: str) -> list[Word]:
 
 
 def _of_unit(text: str) -> list[Word]:
-    """The words of ExecStart= of a unit file, systemd.service(5)."""
-    service = SERVICE.search(text)
-    starts = [found.end() for found in START.finditer(text, *service.span(1))] if service else []
+    """The words of ExecStart= of a unit file, systemd.service(5), each variable with those that an environment file gives it."""
+    unit = text.partition(NEXT_FILE)[0]
+    service = SERVICE.search(unit)
+    starts = [found.end() for found in START.finditer(unit, *service.span(1))] if service else []
     if len(starts) != 1:
         raise Refused(f"{PROGRAM}: the unit has {len(starts)} commands in ExecStart=: expected one.")
+    variables = {found[1]: list(_words_in(text, *found.span(found.lastindex or 1))) for found in ASSIGNMENT.finditer(text, len(unit))}
     at, words = starts[0], []
-    while found := WORD.match(text, at):
+    while found := WORD.match(unit, at):
         words.append(Word(re.sub(r"""["']""", "", found[0]), found.start(), found.end(), "unit"))
-        gap = GAP.match(text, found.end())
+        variable = VARIABLE.fullmatch(words[-1].text)
+        words += variables.get(variable[1], ()) if variable else ()
+        gap = GAP.match(unit, found.end())
         at = gap.end() if gap else found.end()
     return words
+
+
+def _words_in(text: str, start: int, end: int) -> Iterator[Word]:
+    return (Word(found[0], found.start(), found.end(), "environment") for found in PLAIN.finditer(text, start, end))
 
 
 def _of_manifest(text: str, program: str) -> list[Word]:

@@ -56,12 +56,6 @@ Restart=always
 [Install]
 WantedBy=multi-user.target
 """
-# In place of the systemd that lab nodes do not have: it writes down what it is told.
-SYSTEMCTL = """\
-#!/bin/sh
-echo "$@" >>/run/told
-case "$*" in *show*) echo LoadState=loaded; echo ActiveState=active;; esac
-"""
 
 
 class Node:
@@ -83,17 +77,17 @@ class Node:
         where = ["/etc/kubernetes", "/etc/systemd/system/kube-controller-manager.service", "/var/lib/podnet"]
         return sorted(self.lab.run("node1", "find", *where, "-printf", "%p %m %s\n", check=False).stdout.splitlines())
 
-    def role(self, *arguments: str, hosts: str = "node1", environment: dict[str, str] | None = None, **inputs: Any) -> Play:
+    def role(self, *arguments: str, **inputs: Any) -> Play:
         given = {"control_plane_cluster_cidr": "172.20.0.0/16", **inputs}
         roles = [{"role": "podnet.baremetal.control_plane", **given}]
-        plays = [{"hosts": hosts, "gather_facts": False, "become": True, "environment": environment or {}, "roles": roles}]
+        plays = [{"hosts": "node1", "gather_facts": False, "become": True, "roles": roles}]
         return self.lab.play(plays, *arguments)
 
 
 @pytest.fixture
 def node(lab: Lab) -> Iterator[Node]:
     yield Node(lab)
-    lab.run("node1", "rm", "-rf", "/etc/kubernetes", "/var/lib/podnet", UNIT, "/run/told", "/run/programs")
+    lab.run("node1", "rm", "-rf", "/etc/kubernetes", "/var/lib/podnet", UNIT)
 
 
 def lines(text: str) -> list[str]:
@@ -142,27 +136,14 @@ def test_a_change_of_ours_between_leaves_what_was_before_us_known(node: Node) ->
 # --- a unit ---------------------------------------------------------------------------
 
 
-def test_a_unit_is_started_anew_once_after_a_change_and_only_then(node: Node) -> None:
-    node.write(UNIT, KUBEASZS)
-    node.write("/run/programs/systemctl", SYSTEMCTL, "0755")
-    path = {"PATH": "/run/programs:/usr/sbin:/usr/bin:/sbin:/bin"}
-    form: dict[str, Any] = {"control_plane_form": "unit", "control_plane_service_cidr": "10.69.0.0/16"}
-    node.role("--check", environment=path, **form).succeeded()
-    assert "restart" not in node.lab.run("node1", "cat", "/run/told", check=False).stdout
-    node.role(environment=path, **form).succeeded()
-    node.role(environment=path, **form).succeeded()
-    told = [line for line in node.read("/run/told").splitlines() if not line.startswith(("show", "--version", "is-"))]
-    assert told == ["daemon-reload", "restart kube-controller-manager.service"]
+def test_without_the_handler_a_unit_gets_its_flags_and_nothing_is_started(node: Node) -> None:
+    node.write(UNIT, KUBEASZS, "0600")
+    form: dict[str, Any] = {"control_plane_form": "unit", "control_plane_restart": False, "control_plane_service_cidr": "10.69.0.0/16"}
+    changed = node.role(**form).succeeded()
+    assert [each.task.split(" : ")[-1] for each in changed.changed] == ["Write the flags, and once what they were before"]
     assert node.read(UNIT) == KUBEASZS.replace("cidrs=true", "cidrs=false").replace("10.68.0.0/16", "10.69.0.0/16")
     assert node.look(UNIT) == "644 root:root"
-    node.role(environment=path, control_plane_state="absent", **form).succeeded()
-    assert node.read(UNIT) == KUBEASZS
-
-
-def test_without_the_handler_nothing_is_started(node: Node) -> None:
-    node.write(UNIT, KUBEASZS)
-    assert node.role(control_plane_form="unit", control_plane_restart=False).succeeded().changed
-    assert node.role(control_plane_form="unit", control_plane_restart=False).succeeded().changed == []
+    assert node.role(**form).succeeded().changed == []
 
 
 # --- kubeadm ----------------------------------------------------------------------------
@@ -213,6 +194,15 @@ def test_what_cannot_be_is_one_sentence_and_nothing_is_changed(node: Node, text:
     before = node.files()
     refused = node.role(**inputs)
     assert any(sentence in each.msg for each in refused.outcomes if each.failed), [each.msg for each in refused.outcomes if each.failed]
+    assert node.files() == before
+
+
+def test_a_manifest_that_somebody_wrote_since_it_was_read_is_left_to_them(node: Node) -> None:
+    node.write(MANIFEST, KUBEADMS)
+    before = node.files()
+    read = {"control_plane_texts": [KUBEADMS.replace("v1.33.1", "v1.33.0")]}
+    refused = node.role("--extra-vars", json.dumps(read))
+    assert f"{MANIFEST} is not what it was when it was read" in refused.one("Write the flags").msg
     assert node.files() == before
 
 

@@ -103,6 +103,22 @@ def test_the_mode_is_exact_whatever_the_umask(path: Path) -> None:
     assert modes == [0o755, 0o700, 0o600]
 
 
+def test_a_file_that_somebody_wrote_since_it_was_read_is_left_to_them(path: Path) -> None:
+    def written(was: str) -> list[str]:
+        return [change.command for change in converge(TextFile(str(path), NEW, 0o600, over=was), check=False).changes]
+
+    path.write_text(OLD)
+    for other in ("other\n", ""):
+        with pytest.raises(Refused, match="is not what it was when it was read"):
+            written(other)
+    assert path.read_text() == OLD
+    assert written(OLD) == [f"install -m 0600 /dev/stdin {path}"]
+    assert written(OLD) == []
+    path.unlink()
+    with pytest.raises(Refused, match="is not what it was when it was read"):
+        written(OLD)
+
+
 def test_a_file_that_is_to_be_written_once_is_left_as_it_is_until_it_is_removed(path: Path) -> None:
     assert commands_once(path, OLD) == [f"install -m 0600 /dev/stdin {path}"]
     path.chmod(0o640)

@@ -283,6 +283,54 @@ def test_a_switch_without_a_value_is_on_and_takes_no_word_that_follows() -> None
     assert "--allocate-node-cidrs=false $MORE --v=2" in with_kube_flags(unit, {"allocate-node-cidrs": "false"})
 
 
+# --- a unit whose flags are in an environment file ------------------------------------
+
+VARIABLES = """\
+[Service]
+EnvironmentFile=-/etc/kubernetes/config
+EnvironmentFile=-/etc/kubernetes/controller-manager
+ExecStart=/usr/bin/kube-controller-manager $KUBE_LOGS ${UNKNOWN} --service-cluster-ip-range=10.0.0.0/16 $KUBE_ARGS
+Restart=always
+"""
+LOGS = "# --cluster-cidr=10.9.0.0/16 was tried\nKUBE_LOGS=--node-cidr-mask-size=24 --v=2\n"
+ARGUMENTS = """\
+KUBE_ARGS="--allocate-node-cidrs=true \\
+--cluster-cidr 10.244.0.0/16 \\
+--leader-elect=true"
+OTHERS='--cluster-cidr=10.8.0.0/16'
+"""
+
+
+def test_a_flag_changes_in_the_file_that_sets_it_and_a_new_one_comes_last() -> None:
+    unit, logs, arguments = with_kube_flags([VARIABLES, LOGS, ARGUMENTS], DUAL)
+    assert unit == VARIABLES.replace("10.0.0.0/16", "10.68.0.0/16,2001:db8:68::/112")
+    assert logs == LOGS.replace("--node-cidr-mask-size=24 ", " ")
+    assert arguments == ARGUMENTS.replace("cidrs=true", "cidrs=false").replace("10.244.0.0/16", DUAL["cluster-cidr"] or "").replace(
+        'leader-elect=true"', 'leader-elect=true --node-cidr-mask-size-ipv4=25 --node-cidr-mask-size-ipv6=64"'
+    )
+    assert with_kube_flags([unit, logs, arguments], DUAL) == [unit, logs, arguments]
+    assert kube_flags([unit, logs, arguments], DUAL) == DUAL
+    assert kube_flags([VARIABLES, LOGS, ARGUMENTS], ["v", "cluster-cidr"]) == {"v": "2", "cluster-cidr": "10.244.0.0/16"}
+
+
+@pytest.mark.parametrize(
+    ("text", "after"),
+    [
+        ("A=--cluster-cidr=10.0.0.0/8", "A=--cluster-cidr=172.20.0.0/16"),
+        ("A=", "A="),
+        ("B=--cluster-cidr=10.0.0.0/8\n", "B=--cluster-cidr=10.0.0.0/8\n"),
+        ("A='--v=2 --cluster_cidr=10.0.0.0/8'\nC=1", "A='--v=2 --cluster_cidr=172.20.0.0/16'\nC=1"),
+        ('A="--node-cidr-mask-size 24 \\\n  --v=2"', 'A=" \\\n  --v=2 \\\n  --cluster-cidr=172.20.0.0/16"'),
+    ],
+)
+def test_an_environment_file_may_be_written_in_other_ways(text: str, after: str) -> None:
+    unit = "[Service]\nExecStart=/bin/kube-controller-manager $A\n"
+    flags = {"cluster-cidr": "172.20.0.0/16", "node-cidr-mask-size": None}
+    told = with_kube_flags([unit, text], flags)
+    assert told[1] == after
+    assert kube_flags(told, ["cluster-cidr"]) == {"cluster-cidr": "172.20.0.0/16"}
+
+
 # --- what is refused ------------------------------------------------------------------
 
 
