@@ -7,6 +7,7 @@ VENV := build/venv
 BIN := $(VENV)/bin
 COLLECTIONS := build/collections/ansible_collections
 ETCD := build/etcd/usr/bin/etcd
+SERVICES := build/services/usr/sbin/NetworkManager
 DEBIAN_PACKAGES := containernetworking-plugins dbus iproute2 iputils-ping kmod nftables openssl procps python3-venv systemd util-linux
 
 export PATH := $(CURDIR)/$(BIN):/usr/sbin:/sbin:$(PATH)
@@ -19,7 +20,7 @@ all: demo
 
 # --- set-up -----------------------------------------------------------------
 
-setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD)
+setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD) $(SERVICES)
 
 build/packages.done: Makefile
 	@mkdir -p build
@@ -48,6 +49,10 @@ $(COLLECTIONS)/done: requirements-collections.txt $(VENV)/done
 # For the tests of the ledger in etcd, which start it themselves: unpacked, not installed, so that no service starts here.
 $(ETCD): | build/packages.done
 	@tests/unpack.sh etcd-server build/etcd
+
+# For nodes that boot: what manages networks on machines of other people.
+$(SERVICES): | build/packages.done
+	@tests/unpack.sh 'dhcpcd network-manager udev' build/services
 
 # --- tests ------------------------------------------------------------------
 

@@ -1,21 +1,33 @@
 #!/bin/sh
-# Unpack the Debian package named first into the directory named second, and install nothing: no service of it starts on this machine.
+# Unpack the Debian packages named first, as one argument, with those that they need and that are missing here, into the directory
+# named second, and install nothing: no service of them starts on this machine.
 set -eu
 
-package=$1 directory=$2
+packages=$1 directory=$2
 if ! command -v apt-get >/dev/null; then
-    echo "This is not Debian or Ubuntu: unpack the equivalent of $package into $directory yourself, then run make again." >&2
+    echo "This is not Debian or Ubuntu: unpack the equivalent of $packages into $directory yourself, then run make again." >&2
     exit 1
 fi
-echo "Unpacking $package into $directory ..."
+
+fetch() {
+    needed=$(apt-get install --simulate --no-install-recommends $packages | sed -n 's/^Inst \([^ ]*\) .*/\1/p')
+    apt-get download --quiet=2 $packages $needed
+}
+
+echo "Unpacking $packages into $directory ..."
 rm -rf "$directory.new"
 mkdir -p "$directory.new"
 (
     cd "$directory.new"
-    apt-get download --quiet=2 "$package" >apt.log 2>&1 ||
-        { apt-get update --quiet=2 && apt-get download --quiet=2 "$package"; } >>apt.log 2>&1 || { cat apt.log >&2; exit 1; }
-    dpkg-deb --extract "$package"_*.deb .
-    rm "$package"_*.deb apt.log
+    fetch >apt.log 2>&1 || { apt-get update --quiet=2 && fetch; } >>apt.log 2>&1 || { cat apt.log >&2; exit 1; }
+    for link in bin lib lib64 sbin; do  # as on this machine, that one may lie over the other
+        [ ! -L "/$link" ] || { mkdir -p "usr/$link" && ln -s "usr/$link" "$link"; }
+    done
+    for package in *.deb; do
+        dpkg-deb --fsys-tarfile "$package" | tar --extract --keep-directory-symlink
+        rm "$package"
+    done
+    rm apt.log
 )
 rm -rf "$directory"
 mv "$directory.new" "$directory"

@@ -35,8 +35,10 @@ DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "ur
 # What this machine was told to start, to mount and to be. A node starts what systemd brings along, and what a test tells it to.
 ETC = ("crypttab", "dhcpcd.conf", "fstab", "modules-load.d/podnet*", "netplan", "NetworkManager", "rc*.d", "sysctl.d/*podnet*", "systemd")
 VAR = ("lib/dbus/machine-id", "lib/systemd", "log/journal")
+# Only the network devices of a node are its own.
+TRIGGER = "[Service]\nExecStart=\nExecStart=-udevadm trigger --type=devices --action=add --subsystem-match=net\n"
 ASKING = ("systemd-ask-password-console.path", "systemd-ask-password-wall.path")
-MASKED = ("getty.target", "modprobe@.service", *ASKING, "systemd-logind.service")
+MASKED = ("getty.target", "modprobe@.service", *ASKING, "systemd-hwdb-update.service", "systemd-logind.service")
 
 
 # --- for tests --------------------------------------------------------------
@@ -80,7 +82,10 @@ PRIVATE_SOCKET = ("test", "-S", "/run/systemd/private")  # where systemctl reach
 
 @contextmanager
 def booted(name: str, nodes: int = 1, packages: Path | None = None) -> Iterator[Booted]:
-    """So many nodes with this machine's files, and those of unpacked packages over them. They end with the test, also when it is killed."""
+    """So many nodes with this machine's files. With packages they have those, too, unpacked, and udev, which has to be among them.
+
+    They end with the test, also when it is killed.
+    """
     directory = f"{DIRECTORY}-{os.getpid()}-{name}"
     command = [sys.executable, __file__, directory, str(nodes), *([str(packages)] if packages else [])]
     # In a session of its own: what interrupts the tests must not end it before it has tidied up.
@@ -115,6 +120,7 @@ class Machine:
     node: _lab.Node
     disk: Path
     cgroup: Path
+    udev: bool
 
 
 class Keeper:
@@ -130,7 +136,7 @@ class Keeper:
         self._place.mkdir()
         self._public = f"/proc/self/fd/{os.open(directory, os.O_DIRECTORY)}"  # as others see the directory; ours holds the disks
         self._cgroup = make_place(self._place)
-        self._machines = {node.name: Machine(node, self._place / node.name, self._cgroup / node.name) for node in nodes}
+        self._machines = {node.name: Machine(node, self._place / node.name, self._cgroup / node.name, bool(packages)) for node in nodes}
         for machine in self._machines.values():
             make_disk(machine.disk, _lab._mark(directory), packages)
 
@@ -210,7 +216,9 @@ def make_disk(disk: Path, mark: str, packages: str) -> None:
     if packages:
         subprocess.run(["cp", "--archive", f"{packages}/.", root], check=True)
     units = root / "etc/systemd/system"
-    units.mkdir(parents=True)
+    trigger = units / "systemd-udev-trigger.service.d"
+    trigger.mkdir(parents=True)
+    (trigger / "network.conf").write_text(TRIGGER)
     for unit in MASKED:
         (units / unit).symlink_to("/dev/null")
     (root / "etc/machine-id").unlink(missing_ok=True)  # a link, perhaps
@@ -275,7 +283,9 @@ def settle(machine: Machine) -> None:
     _lab._call("umount2", b".", _lab.MNT_DETACH)
     os.chdir("/")
     _lab._protect("/proc/sys", "/proc/sys/net")
-    _lab._protect("/sys", "/sys/devices/virtual/net")
+    # udevd does not start, and nobody waits for it, where the filesystem at /sys is read-only (https://systemd.io/CONTAINER_INTERFACE).
+    for path in map("/sys/{}".format, os.listdir("/sys") if machine.udev else [""]):
+        _lab._protect(path.rstrip("/"), "/sys/devices/virtual/net")
     _lab._mount("cgroup2", "/sys/fs/cgroup", "cgroup2")
     if new:
         _lab._furnish(machine.node)
