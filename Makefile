@@ -7,6 +7,7 @@ VENV := build/venv
 BIN := $(VENV)/bin
 COLLECTIONS := build/collections/ansible_collections
 ETCD := build/etcd/usr/bin/etcd
+CONTAINERD := build/containerd/usr/bin/containerd
 DEBIAN_PACKAGES := containernetworking-plugins iproute2 iputils-ping kmod nftables openssl procps python3-venv util-linux
 
 export PATH := $(CURDIR)/$(BIN):/usr/sbin:/sbin:$(PATH)
@@ -19,7 +20,7 @@ all: demo
 
 # --- set-up -----------------------------------------------------------------
 
-setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD)
+setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD) $(CONTAINERD)
 
 build/packages.done: Makefile
 	@mkdir -p build
@@ -45,6 +46,10 @@ $(COLLECTIONS)/done: requirements-collections.txt $(VENV)/done
 # For the tests of the ledger in etcd, which start it themselves: unpacked, not installed, so that no service starts here.
 $(ETCD): | build/packages.done
 	@tests/unpack.sh etcd-server build/etcd
+
+# For the tests of the role cni, which ask it what it has read.
+$(CONTAINERD): | build/packages.done
+	@tests/unpack.sh containerd build/containerd
 
 # --- tests ------------------------------------------------------------------
 
