@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 COLLECTIONS := build/collections/ansible_collections
 ETCD := build/etcd/usr/bin/etcd
 SERVICES := build/services/usr/sbin/NetworkManager
+CONTAINERD := build/containerd/usr/bin/containerd
 DEBIAN_PACKAGES := containernetworking-plugins dbus iproute2 iputils-ping kmod nftables openssl procps python3-venv systemd util-linux
 
 export PATH := $(CURDIR)/$(BIN):/usr/sbin:/sbin:$(PATH)
@@ -20,7 +21,7 @@ all: demo
 
 # --- set-up -----------------------------------------------------------------
 
-setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD) $(SERVICES)
+setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD) $(SERVICES) $(CONTAINERD)
 
 build/packages.done: Makefile
 	@mkdir -p build
@@ -53,6 +54,10 @@ $(ETCD): | build/packages.done
 # For nodes that boot: what manages networks on machines of other people.
 $(SERVICES): | build/packages.done
 	@tests/unpack.sh 'dhcpcd network-manager udev' build/services
+
+# For the tests of the role cni, which ask it what it has read.
+$(CONTAINERD): | build/packages.done
+	@tests/unpack.sh containerd build/containerd
 
 # --- tests ------------------------------------------------------------------
 

@@ -17,8 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
+from glob import escape, glob
 from typing import Any, TypeVar
 
+from ansible_collections.podnet.baremetal.plugins.module_utils._bridges import RESULTS, bridge_steps
 from ansible_collections.podnet.baremetal.plugins.module_utils._conflist import (
     IDENTIFIER,
     INTERFACE,
@@ -35,13 +37,15 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._conflist import 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._files import Step, TextFile, file_mode, make_directories, take
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock
+from ansible_collections.podnet.baremetal.plugins.module_utils._runtime_files import refuse_elsewhere
 
 T = TypeVar("T")
 Result = dict[str, Any]
 
+# A configuration that was moved out of the way keeps its name with this behind it, and no runtime loads that.
+ASIDE = ".podnet-aside"
 CONFIGURATIONS = (".conf", ".conflist", ".json")  # what runtimes load (libcni, ConfFiles), in the order of their names
 NETWORKS = "/var/lib/cni/networks"  # of host-local, which would make it without our mark (backend/disk, defaultDataDir)
-RESULTS = "/var/lib/cni/results"  # of every runtime that uses libcni (CacheDir)
 NAMESPACES = "/run/netns"  # of `ip netns`
 CLONE_NEWNET = 0x40000000  # linux/sched.h
 PORTS = range(1, 65536)
@@ -52,11 +56,31 @@ RECORD_MODE = 0o600
 
 
 class Configuration(TextFile):
-    """A configuration list in a runtime's directory."""
+    """A configuration list in a runtime's directory, and nothing that keeps pods from being attached by it.
+
+    `shadows` says what becomes of the files that a runtime takes before it; those that were moved come back when it goes.
+    """
+
+    def __init__(self, options: Mapping[str, Any], node: str, text: str | None) -> None:
+        super().__init__(options["path"], text, file_mode(options["mode"], node), directory_mode=0o700)  # as containerd makes it
+        self._options = options
+        self._node = node
+
+    def drift(self) -> list[Step]:
+        if self.text is None:
+            return [*self._back(), *super().drift()]
+        if self._options["runtime"] != "none":
+            refuse_elsewhere(self._node, self._options)
+        steps = bridge_steps(self._node, self._options["bridge"], self._options["subnets"] or [])
+        return [*steps, *super().drift(), *self._aside()]
 
     def facts(self) -> dict[str, Any]:
         directory, name = os.path.split(self.name)
-        names = set(configurations(directory)) - {name} | ({name} if self.text is not None else set())
+        names = set(configurations(directory)) - {name}
+        if self.text is None:
+            names |= set(self._moved())
+        else:
+            names = {name, *(other for other in names if other > name or self._options["shadows"] != "move")}
         first = min(names, default=None)
         return {
             "path": self.name,
@@ -64,18 +88,42 @@ class Configuration(TextFile):
             "shadowed_by": os.path.join(directory, first) if first and first < name else None,
         }
 
+    def _aside(self) -> Iterator[Step]:
+        directory, name = os.path.split(self.name)
+        for path in (os.path.join(directory, other) for other in configurations(directory) if other < name):
+            if self._options["shadows"] == "refuse":
+                why = f"a runtime takes {path} before it: remove that, or let shadows be move or report"
+                raise refuse(self._node, "path", self.name, why)
+            if self._options["shadows"] == "move":
+                yield _renaming(path, f"{path}{ASIDE}")
+
+    def _back(self) -> Iterator[Step]:
+        for name in self._moved():
+            path = os.path.join(os.path.dirname(self.name), name)
+            yield _renaming(f"{path}{ASIDE}", path)
+
+    def _moved(self) -> list[str]:
+        """The names that files had which were moved out of the way, where nobody has put another one there since."""
+        paths = glob(os.path.join(escape(os.path.dirname(self.name)), f"*{ASIDE}"))
+        names = (os.path.basename(path) for path in sorted(paths) if not os.path.lexists(path.removesuffix(ASIDE)))
+        return [name.removesuffix(ASIDE) for name in names]
+
 
 def configuration(options: Mapping[str, Any], node: str) -> Configuration:
     """The target of `cni_conflist`. Raises Refused for a list that could not work on this node."""
     path = options["path"]
     if not os.path.isabs(path) or not path.endswith(".conflist"):
         raise refuse(node, "path", path, "an absolute path that ends in .conflist would be accepted, as runtimes go by the name")
-    text = None
-    if options["state"] == "present":
-        conflist = desired(options, node)
+    if options["state"] == "absent":
+        return Configuration(options, node, None)
+    conflist = desired(options, node)
+    if options["plugin_directory"]:
         require_plugins(conflist, options["plugin_directory"], node)
-        text = printed(conflist)
-    return Configuration(path, text, file_mode(options["mode"], node), directory_mode=0o700)  # as containerd makes it
+    return Configuration(options, node, printed(conflist))
+
+
+def _renaming(path: str, other: str) -> Step:
+    return Step(f"mv {path} {other}", path, other, partial(os.rename, path, other))
 
 
 def configurations(directory: str) -> list[str]:

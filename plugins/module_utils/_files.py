@@ -21,7 +21,8 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._node import node
 # A temporary file is called `.<name>.podnet-<random>`. It must not end as the file does: container runtimes load every
 # *.conf, *.conflist and *.json of their directory (libcni, ConfFiles), a half-written one too.
 TEMPORARY = ".podnet-"
-# Lies in each directory that we made, so that `state: absent` takes away those and no others. No runtime reads such a name.
+# Lies in each directory that we made, so that `state: absent` takes away those and no others. Container runtimes read no such name,
+# but for CRI-O, which reads each file of crio.conf.d (UpdateFromPath): to it the text is a comment.
 MARKER = ".made-by-podnet"
 PERMISSIONS = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
 
@@ -284,7 +285,7 @@ def _make_directory(path: str, mode: int) -> None:
 def _mark(directory: str) -> None:
     descriptor = os.open(os.path.join(directory, MARKER), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="ascii") as file:
-        file.write("podnet.baremetal made this directory, and removes it with the last of its files.\n")
+        file.write("# podnet.baremetal made this directory, and removes it with the last of its files.\n")
 
 
 def _emptied(directory: str, gone: set[str]) -> Iterator[str]:

@@ -16,6 +16,9 @@ description:
   - The list is validated first. A runtime that is handed a broken list keeps the whole node from becoming ready.
   - The file is written beside its place and renamed within the directory, which is what containerd watches for. After
     M(ansible.builtin.copy) and M(ansible.builtin.template) containerd may stay unready until something else changes the directory.
+  - It also looks at what would keep pods from being attached by it. A O(bridge) that has another address than the gateway of O(subnets)
+    loses that address if no pod is attached, else the task is refused and names the pods. It is refused, too, where another bridge has
+    an address of O(subnets), such as kubeasz's C(mynet0).
   - A directory that the module had to make is marked with the hidden file C(.made-by-podnet), and is removed by O(state=absent)
     when nothing else is in it. No other directory is removed.
 requirements:
@@ -45,7 +48,9 @@ options:
     choices: [0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0]
     default: 0.3.1
   subnets:
-    description: The node's pod subnets, IPv4, IPv6 or both. A pod gets an address of each.
+    description:
+      - The node's pod subnets, IPv4, IPv6 or both. A pod gets an address of each.
+      - With O(form=flannel) they are not written, and only compared with the addresses of bridges.
     type: list
     elements: str
   cluster_cidrs:
@@ -66,15 +71,40 @@ options:
     type: bool
     default: true
   plugin_directory:
-    description: Where the plugins are, one directory or several with colons between. Each plugin of the list must be there.
+    description:
+      - Where the plugins are, one directory or several with colons between. Each plugin of the list must be there.
+      - Empty if they are still to come. Nothing is said of them then.
     type: str
     default: /opt/cni/bin
+  shadows:
+    description:
+      - What becomes of the files of the directory that a runtime takes before O(path), such as kubeasz's C(10-default.conf).
+      - V(report) leaves them, and RV(shadowed_by) names the first.
+      - V(refuse) refuses the task while there is one.
+      - V(move) adds C(.podnet-aside) to their names once O(path) is written. O(state=absent) gives them their names back.
+    type: str
+    choices: [report, refuse, move]
+    default: report
+  runtime:
+    description:
+      - The container runtime that is to look where O(path) and O(plugin_directory) are. If its configuration says otherwise, the task is
+        refused; M(podnet.baremetal.cni_runtime) changes it.
+      - V(auto) is each that has a configuration on the node, but for a containerd without CRI, as Docker brings it.
+      - What counts are the files, not what a running process has read of them.
+    type: str
+    choices: [none, auto, containerd, crio]
+    default: none
+  runtime_config:
+    description: Its configuration, for O(runtime=containerd) or O(runtime=crio). By default where it usually is.
+    type: str
+    default: ''
   mode:
     description: The mode of the file, as text with octal digits. CIS benchmarks want V(0600), and containerd reads that.
     type: raw
     default: '0600'
 seealso:
   - module: podnet.baremetal.cni_pod
+  - module: podnet.baremetal.cni_runtime
 extends_documentation_fragment:
   - podnet.baremetal._attributes
   - podnet.baremetal._attributes.state
@@ -138,6 +168,9 @@ ARGUMENTS: dict[str, Any] = {
     "bridge": {"type": "str", "default": "cni0"},
     "masquerade": {"type": "bool", "default": True},
     "plugin_directory": {"type": "str", "default": "/opt/cni/bin"},
+    "shadows": {"type": "str", "choices": ["report", "refuse", "move"], "default": "report"},
+    "runtime": {"type": "str", "choices": ["none", "auto", "containerd", "crio"], "default": "none"},
+    "runtime_config": {"type": "str", "default": ""},
     "mode": {"type": "raw", "default": "0600"},
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "node": {"type": "str"},

@@ -140,13 +140,14 @@ class Lab:
 
     def run(self, node: str, *command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command in a node, or in the switch, without Ansible."""
-        return subprocess.run([*self._enter(node), *command], capture_output=True, text=True, check=check, **options)
+        return subprocess.run([*self.enter(node), *command], capture_output=True, text=True, check=check, **options)
 
     def start(self, node: str, *command: str, **options: Any) -> subprocess.Popen[str]:
         """The same, going on beside the test, which reads what it prints."""
-        return subprocess.Popen([*self._enter(node), *command], stdout=subprocess.PIPE, text=True, **options)
+        return subprocess.Popen([*self.enter(node), *command], stdout=subprocess.PIPE, text=True, **options)
 
-    def _enter(self, node: str) -> list[str]:
+    def enter(self, node: str) -> list[str]:
+        """What a command is to follow, to be run in the node."""
         pid = self.pids()[node]
         return ["nsenter", f"--target={pid}", *NAMESPACES, f"--wd=/proc/{pid}/root"]
 

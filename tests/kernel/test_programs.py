@@ -28,6 +28,7 @@ CONFLIST = {
     "mtu": 1450,
     "plugin_directory": "/usr/lib/cni",
 }
+RUNTIME = {"runtime": "crio", "config": "{directory}/crio.conf", "path": "{directory}/d/99.conf", "plugin_directory": "/opt/own/bin"}
 
 # module: (what it is told to make, what it is told to take away)
 LIVES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -51,6 +52,7 @@ LIVES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"version": "1.24", "files": ["{directory}/*.env"]},
         {"version": "1.27", "files": ["{directory}/*.env"]},
     ),
+    "cni_runtime": (RUNTIME, {**RUNTIME, "state": "absent"}),
     "cni_conflist": (CONFLIST, {"path": CONFLIST["path"], "state": "absent"}),
 }
 

@@ -36,6 +36,7 @@ PURE = (
     "_overlay",
     "_own_routes",
     "_plan",
+    "_runtime",
     "_wire",
 )
 PURE_ON_THE_CONTROLLER = ("_flannel_keys", "_occupied", "_place", "_snapshot")
