@@ -30,4 +30,5 @@ class ActionModule(ShortRoad):
         lease, plan = planned(self._loader.path_dwim(ledger), node)
         addresses = [f"{address}/{128 if ':' in address else 32}" for address in lease["vtep_addresses"]]
         second = {"local6": lease["underlay6"], "mac6": lease["mac6"]} if "underlay6" in lease else {}
-        return {"plan": plan, "local": lease["underlay"], "mac": lease["mac"], **second, "addresses": addresses}
+        ranges = {"cluster_cidrs": lease["cluster_cidr"], "reserved": lease["reserved"]}
+        return {"plan": plan, "local": lease["underlay"], "mac": lease["mac"], **second, "addresses": addresses, **ranges}

@@ -51,7 +51,9 @@ class Overlay(NamedTuple):
         facts = {"device": devices[0], "device6": devices[1], "subnet_env": self._subnet_env()}
         if self.options["brief"]:
             return facts
-        return {**facts, "peers": [peer for name in names for peer in self._peers(name)], "drift": self._drift()}
+        peers = [peer for name in names for peer in self._peers(name)]
+        unreachable = sorted(route.cidr for route in self.kernel.tables.unreachable_routes())
+        return {**facts, "peers": peers, "unreachable": unreachable, "drift": self._drift()}
 
     def _device(self, name: str) -> dict[str, Any] | None:
         link = self.kernel.links.read(name)
@@ -83,7 +85,6 @@ class Overlay(NamedTuple):
             "node": self.node,
             "own": own,
             "state": "present",
-            "cluster_cidrs": [],
             "purge": True,
             "recreate": False,
             "learning": False,
@@ -91,7 +92,7 @@ class Overlay(NamedTuple):
         }
         try:
             devices = vtep_target(self.node, wanted)
-            names = dict(zip(("device", "device6"), (part.name for part in devices.parts)))
+            names = dict(zip(("device", "device6"), (part.name for part in devices.parts if part.name)))
             steps = [*devices.drift(), *peers_target({"device6": None, **wanted, **names}).drift()]
         except Refused as error:
             return {"commands": [], "missing": [], "refused": str(error)}

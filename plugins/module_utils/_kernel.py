@@ -23,6 +23,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     FdbEntry,
     Object,
     Scope,
+    UnreachableRoute,
     VxlanDevice,
     family_of,
 )
@@ -64,11 +65,15 @@ class Kernel:
         if Address in scope.kinds and index_of(device):
             yield from self.links.addresses(device)
         yield from self.tables.read(scope)
+        if UnreachableRoute in scope.kinds:
+            yield from self.tables.unreachable_routes()
 
     def _send(self, block: Sequence[Change]) -> Refusals:
         step, thing = block[0], block[0].thing
         if isinstance(thing, ENTRIES):
             return self.tables.send(block)
+        if isinstance(thing, UnreachableRoute):
+            return self.tables.send_unreachable(step, thing)
         try:
             if isinstance(thing, DeviceSysctl):
                 write_sysctl(thing)
@@ -132,13 +137,13 @@ class KernelTarget(NamedTuple):
 
 
 class KernelTargets(NamedTuple):
-    """The devices of a node as one target, one after the other."""
+    """What belongs together on a node, such as its devices, as one target, one after the other. A part without a device has no name."""
 
     parts: tuple[KernelTarget, ...]
 
     @property
     def name(self) -> str:
-        return ", ".join(part.name for part in self.parts)
+        return ", ".join(part.name for part in self.parts if part.name)
 
     def lock(self) -> AbstractContextManager[None]:
         return node_lock()

@@ -17,6 +17,8 @@ PODNET_PROTOCOL = 86
 # flanneld gives its routes no protocol, which netlink(3) takes for RTPROT_BOOT, and its devices these names (vxlan.go:205, :233).
 FLANNEL_PROTOCOL = 3
 FLANNEL_DEVICES = ("flannel.", "flannel-v6.")
+# Near the highest that there is: of two routes to one range the kernel takes the one with the lower metric (ip-route(8)).
+UNREACHABLE_METRIC = 4278198272
 DEFAULT_AGEING = 300  # seconds, drivers/net/vxlan: FDB_AGE_DEFAULT
 ZERO_MAC = "00:00:00:00:00:00"
 
@@ -309,13 +311,44 @@ class PodRoute(NamedTuple):
         return f"{self.subnet}{via}{dev}{' onlink' if self.onlink else ''} proto {self.protocol}{self.extra}"
 
 
-Object = Union[VxlanDevice, OtherLink, DeviceSysctl, Address, StaticNeigh, FdbEntry, Nexthop, PodRoute]
+class UnreachableRoute(NamedTuple):
+    """What refuses packets to a range of pods that have no other route, and would else leave by the default route. It has no device."""
+
+    cidr: str
+    protocol: int = PODNET_PROTOCOL
+
+    @property
+    def key(self) -> Key:
+        return ("unreachable", self.cidr)
+
+    @property
+    def device(self) -> str:
+        return ""
+
+    @property
+    def owned(self) -> bool:
+        return self.protocol == PODNET_PROTOCOL
+
+    @property
+    def present(self) -> str:
+        return f"ip route replace {self._route}"
+
+    @property
+    def absent(self) -> str:
+        return f"ip route del {self._route}"
+
+    @property
+    def _route(self) -> str:
+        return f"unreachable {self.cidr} metric {UNREACHABLE_METRIC} proto {self.protocol}"
+
+
+Object = Union[VxlanDevice, OtherLink, DeviceSysctl, Address, StaticNeigh, FdbEntry, Nexthop, PodRoute, UnreachableRoute]
 Entry = Union[StaticNeigh, FdbEntry, Nexthop, PodRoute]
 
 # In the order in which they are made.
 DEVICE_KINDS = (VxlanDevice, DeviceSysctl, Address)
 ENTRIES = (StaticNeigh, FdbEntry, Nexthop, PodRoute)
-ORDER: dict[type[Object], int] = {OtherLink: 0, **{kind: place for place, kind in enumerate((*DEVICE_KINDS, *ENTRIES))}}
+ORDER: dict[type[Object], int] = {OtherLink: 0, **{kind: place for place, kind in enumerate((UnreachableRoute, *DEVICE_KINDS, *ENTRIES))}}
 Kinds = frozenset[type[Object]]
 EVERY_KIND: Kinds = frozenset((*DEVICE_KINDS, *ENTRIES))
 

@@ -19,12 +19,14 @@ from typing import NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     PODNET_PROTOCOL,
+    UNREACHABLE_METRIC,
     VXLAN,
     Entry,
     FdbEntry,
     Nexthop,
     PodRoute,
     StaticNeigh,
+    UnreachableRoute,
 )
 
 NETLINK_ROUTE = 0
@@ -53,7 +55,7 @@ RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_CACHEINFO, RTA_TAB
 RTA_NAMES = {8: "metrics", 9: "multipath", 16: "mark", 18: "via", 21: "encap-type", 22: "encap"}
 RT_TABLE_MAIN = 254
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
-RTN_UNICAST = 1
+RTN_UNICAST, RTN_UNREACHABLE = 1, 7
 RTM_F_FIB_MATCH = 0x2000
 RTNH_F_ONLINK = 4
 MAC_SIZE, MAC_PADDING = 6, bytes(2)
@@ -98,10 +100,10 @@ class Table(NamedTuple):
 
 
 class RouteSocket:
-    """A NETLINK_ROUTE socket of this process's network namespace."""
+    """A netlink socket of this process's network namespace, NETLINK_ROUTE or of another family."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
+    def __init__(self, family: int = NETLINK_ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
         self._sequence = 0
         with suppress(PermissionError):
             self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
@@ -193,6 +195,8 @@ class RouteSocket:
 # --- reading ----------------------------------------------------------------------------------------------------------------
 
 ROUTES = Table(RTM_GETROUTE, ROUTE.pack(socket.AF_UNSPEC, 0, 0, 0, RT_TABLE_MAIN, 0, 0, 0, 0))
+# A kernel before 4.20 does not take the protocol and the type for a filter, and tells of all routes.
+UNREACHABLES = Table(RTM_GETROUTE, ROUTE.pack(socket.AF_UNSPEC, 0, 0, 0, RT_TABLE_MAIN, PODNET_PROTOCOL, 0, RTN_UNREACHABLE, 0))
 NEXTHOPS = Table(RTM_GETNEXTHOP, NEXTHOP.pack(socket.AF_UNSPEC, 0, 0, 0))
 
 
@@ -264,6 +268,15 @@ def parse_foreign_route(body: bytes) -> PodRoute | None:
     return route if metric == DEFAULT_METRIC.get(family) else route._replace(extra=f"{route.extra} metric {metric}")
 
 
+def parse_unreachable(body: bytes) -> UnreachableRoute | None:
+    """The route that an answer tells of, if it is one that ours would take the place of."""
+    _family, _length, _source_length, _tos, table, protocol, _scope, kind, _flags = ROUTE.unpack_from(body)
+    attributes = _parse(body, ROUTE.size)
+    if (table, kind, _metric(attributes)) != (RT_TABLE_MAIN, RTN_UNREACHABLE, UNREACHABLE_METRIC):
+        return None
+    return UnreachableRoute(_route_of(body, attributes).subnet, protocol)
+
+
 def _metric(attributes: Attributes) -> int:
     metric: int = UNSIGNED.unpack(attributes.get(RTA_PRIORITY, UNSIGNED.pack(0)))[0]
     return metric
@@ -315,6 +328,15 @@ def message_to_delete(entry: Entry, index: int) -> Message:
     if isinstance(entry, Nexthop):
         return RTM_DELNEXTHOP, 0, NEXTHOP.pack(socket.AF_UNSPEC, 0, 0, 0) + _attribute(NHA_ID, UNSIGNED.pack(entry.number))
     return RTM_DELROUTE, 0, _route(entry, index)
+
+
+def unreachable_message(route: UnreachableRoute, *, delete: bool) -> Message:
+    """The message that makes the route or deletes it."""
+    network, length = route.cidr.split("/")
+    destination = packed_address(network)
+    header = ROUTE.pack(FAMILY[len(destination)], int(length), 0, 0, RT_TABLE_MAIN, route.protocol, RT_SCOPE_UNIVERSE, RTN_UNREACHABLE, 0)
+    body = header + _attribute(RTA_DST, destination) + _attribute(RTA_PRIORITY, UNSIGNED.pack(UNREACHABLE_METRIC))
+    return (RTM_DELROUTE, 0, body) if delete else (RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body)
 
 
 def message_to_get(entry: Entry, index: int) -> tuple[int, bytes]:

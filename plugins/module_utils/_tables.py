@@ -22,11 +22,13 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     PodRoute,
     Scope,
     StaticNeigh,
+    UnreachableRoute,
 )
 from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import (
     BLOCK,
     NEXTHOPS,
     ROUTES,
+    UNREACHABLES,
     RouteSocket,
     Vtep,
     fdb_of,
@@ -39,7 +41,9 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import
     parse_neighbour,
     parse_nexthop,
     parse_route,
+    parse_unreachable,
     read_vtep,
+    unreachable_message,
 )
 
 # What the kernel says of a thing that is gone already; for a deletion that is success.
@@ -95,6 +99,10 @@ class Tables:
             found = [_completed(route, nexthops.get(route.nexthop)) for route in found]
         return iter(found)
 
+    def unreachable_routes(self) -> Iterator[UnreachableRoute]:
+        """Those of ours."""
+        return filter(None, map(parse_unreachable, self.socket.dump(UNREACHABLES)))
+
     def foreign_routes(self) -> Iterator[PodRoute]:
         """The routes of the main table that are not ours, whatever their metric, but for default routes."""
         return filter(None, map(parse_foreign_route, self.socket.dump(ROUTES)))
@@ -119,6 +127,10 @@ class Tables:
             return refused(block[0], list(enumerate([gone] * len(block))))
         messages = [pack(thing, indices[thing.device]) for thing in things if isinstance(thing, ENTRIES)]
         return refused(block[0], self.socket.send(messages))
+
+    def send_unreachable(self, step: Change, route: UnreachableRoute) -> Refusals:
+        """Make or delete a route that has no device."""
+        return refused(step, self.socket.send([unreachable_message(route, delete=step.new is None)]))
 
 
 def carry_out(steps: Sequence[Change], send: Callable[[Sequence[Change]], Refusals]) -> None:

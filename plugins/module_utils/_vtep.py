@@ -16,6 +16,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import (
     valid_mac,
     valid_number,
     valid_prefix,
+    valid_subnet,
 )
 from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import Kernel, KernelTarget, KernelTargets
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
@@ -24,11 +25,12 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     DeviceSysctl,
     Object,
     Scope,
+    UnreachableRoute,
     VxlanDevice,
     family_of,
     scope_of,
 )
-from ansible_collections.podnet.baremetal.plugins.module_utils._own_routes import refuse_own_routes
+from ansible_collections.podnet.baremetal.plugins.module_utils._own_routes import CLUSTER, refuse_own_routes
 
 # What VXLAN adds to a packet: inner Ethernet 14, VXLAN 8, UDP 8 and the outer IP header (RFC 7348, section 5).
 IPV6 = 6
@@ -54,7 +56,7 @@ def vtep_target(node: str, options: dict[str, Any]) -> KernelTargets:
     kernel = Kernel.writable(node)
     valid_number(node, _called("vni"), options["vni"], 1, LARGEST_VNI)
     if options["state"] == "absent":
-        return KernelTargets(tuple(_absent(node, name, kernel) for name in _names(node, options)))
+        return KernelTargets((*(_absent(node, name, kernel) for name in _names(node, options)), *_unreachable(node, options, kernel)))
     addresses = [valid_prefix(node, "addresses", address) for address in options["addresses"]]
     devices = _devices(node, options, addresses, kernel)
     if options["cluster_cidrs"]:
@@ -62,22 +64,21 @@ def vtep_target(node: str, options: dict[str, Any]) -> KernelTargets:
     families = [(4, IPV6)] if len(devices) == 1 else [(4,), (IPV6,)]
     wanted = [_objects(device, addresses, family) for device, family in zip(devices, families)]
     names = {device.name for device in devices}
-    return KernelTargets(
-        tuple(
-            KernelTarget(
-                node,
-                device.name,
-                scope_of(device.name, objects, purge=EVERY_KIND),
-                objects,
-                recreate=options["recreate"],
-                keep=True,
-                predecessor=_predecessor(kernel, objects, names),
-                returned={said: {field: getattr(device, field) for field in ("name", "interface", "local", "mac", "mtu")}},
-                kernel=kernel,
-            )
-            for device, objects, said in zip(devices, wanted, ("device", "device6"))
+    targets = (
+        KernelTarget(
+            node,
+            device.name,
+            scope_of(device.name, objects, purge=EVERY_KIND),
+            objects,
+            recreate=options["recreate"],
+            keep=True,
+            predecessor=_predecessor(kernel, objects, names),
+            returned={said: {field: getattr(device, field) for field in ("name", "interface", "local", "mac", "mtu")}},
+            kernel=kernel,
         )
+        for device, objects, said in zip(devices, wanted, ("device", "device6"))
     )
+    return KernelTargets((*_unreachable(node, options, kernel), *targets))
 
 
 def _objects(device: VxlanDevice, addresses: Iterable[str], families: Collection[int]) -> tuple[Object, ...]:
@@ -89,6 +90,14 @@ def _objects(device: VxlanDevice, addresses: Iterable[str], families: Collection
 def _absent(node: str, name: str, kernel: Kernel) -> KernelTarget:
     scope = Scope(name, frozenset({("link", name)}), frozenset({VxlanDevice}))
     return KernelTarget(node, name, scope, (), kernel=kernel)
+
+
+def _unreachable(node: str, options: Mapping[str, Any], kernel: Kernel) -> Iterable[KernelTarget]:
+    """The routes of the cluster's ranges, and none of ours for other ranges: first to come, last to go. Without ranges all stay."""
+    ranges = [valid_subnet(node, CLUSTER, cidr) for cidr in options["cluster_cidrs"]]
+    wanted = tuple(map(UnreachableRoute, ranges)) if options["state"] == "present" else ()
+    if ranges:
+        yield KernelTarget(node, "", scope_of("", wanted, purge=frozenset({UnreachableRoute})), wanted, kernel=kernel)
 
 
 def _names(node: str, options: dict[str, Any]) -> list[str]:

@@ -56,6 +56,10 @@ options:
     description: Whether to return neither RV(peers) nor RV(drift), which are long where there are many nodes.
     type: bool
     default: false
+  bridge:
+    description: The bridge of this node's own pods.
+    type: str
+    default: cni0
   plan:
     description: The peers as the action plugin packs them for the way to the nodes. Not for users.
     type: str
@@ -73,6 +77,16 @@ options:
     type: str
   addresses:
     description: The VTEP addresses of the lease. Not for users.
+    type: list
+    elements: str
+    default: []
+  cluster_cidrs:
+    description: The ranges of the cluster's pods. Not for users.
+    type: list
+    elements: str
+    default: []
+  reserved:
+    description: Parts of them that no node gets. Not for users.
     type: list
     elements: str
     default: []
@@ -125,6 +139,12 @@ peers:
   elements: dict
   sample:
     - {subnets: [172.20.1.0/24], underlay: 198.51.100.2, mac: '02:f1:ac:14:01:00'}
+unreachable:
+  description: The ranges whose packets are refused where no route to a peer has them, instead of leaving by the default route.
+  returned: success and not O(brief)
+  type: list
+  elements: str
+  sample: [172.20.0.0/16]
 drift:
   description: What the ledger would have otherwise; null without O(ledger).
   returned: success and not O(brief)
@@ -174,6 +194,9 @@ ARGUMENTS: dict[str, Any] = {
     "local6": {"type": "str"},
     "mac6": {"type": "str"},
     "addresses": {"type": "list", "elements": "str", "default": []},
+    "cluster_cidrs": {"type": "list", "elements": "str", "default": []},
+    "reserved": {"type": "list", "elements": "str", "default": []},
+    "bridge": {"type": "str", "default": "cni0"},
     "node": {"type": "str"},
 }
 RULES: dict[str, Any] = {}

@@ -76,6 +76,9 @@ options:
       - The ranges of the cluster's pods. A route of this node's main table that lies there is refused, unless it goes through an overlay
         device or O(bridge), is ours, or leads to another node's pod subnet by way of that node's underlay address.
       - A route that is wider than a range is refused only if the node is connected to that network.
+      - The node gets an C(unreachable) route for each range, with a metric that every other route goes before, so that packets for a pod
+        whose node has no route yet, or none any more, do not leave by the default route. Such routes of ours for other ranges go.
+      - With O(state=absent) these routes go with the devices, if any range is named.
     type: list
     elements: str
     default: []

@@ -36,9 +36,9 @@ PASSING = ("valid_lft", "33:33:", "01:00:5e:", "ff00::/8")
 class Node:
     """A node with eth0 (198.51.100.1/24 and .11, MTU 1500) and eth1, both up."""
 
-    def run(self, command: str) -> str:
-        """Run one command in the namespace and return what it prints."""
-        return subprocess.run(command.split(), check=True, capture_output=True, text=True).stdout
+    def run(self, command: str, given: str = "") -> str:
+        """Run one command in the namespace, with this on its standard input, and return what it prints."""
+        return subprocess.run(command.split(), input=given, check=True, capture_output=True, text=True).stdout
 
     def dump(self) -> str:
         """All that the kernel says of links, addresses, neighbours, fdb and routes, in a stable order."""
@@ -74,6 +74,8 @@ PEERS = [
     {"node": "node2", "subnets": ["172.20.1.0/24"], "underlay": "198.51.100.2", "mac": "02:f1:ac:14:01:00"},
     {"node": "node3", "subnets": ["172.20.2.0/24"], "underlay": "198.51.100.3", "mac": "02:f1:ac:14:02:00"},
 ]
+UNREACHABLE = "ip route replace unreachable 172.20.0.0/16 metric 4278198272 proto 86"
+REACHABLE = UNREACHABLE.replace("replace", "del")
 NEIGHBOURS = [f"ip neigh replace 172.20.{n}.0 lladdr 02:f1:ac:14:0{n}:00 dev flannel.1 nud permanent" for n in (1, 2)]
 FDB = [f"bridge fdb replace 02:f1:ac:14:0{n}:00 dev flannel.1 dst 198.51.100.{n + 1} self permanent" for n in (1, 2)]
 ROUTES = [f"ip route replace 172.20.{n}.0/24 via 172.20.{n}.0 dev flannel.1 onlink proto 86" for n in (1, 2)]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.podnet.baremetal.plugins.module_utils import _links
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
-from node import FDB, NEIGHBOURS, ROUTES, Node, device, peers
+from node import FDB, NEIGHBOURS, REACHABLE, ROUTES, UNREACHABLE, Node, device, peers
 
 
 def test_a_new_device_is_what_flannel_makes(node: Node) -> None:
@@ -129,7 +129,7 @@ def test_what_only_a_new_device_can_have_is_refused_then_recreated_with_its_entr
         device()
     assert node.dump() == before
     recreated = device(recreate=True)
-    assert recreated[0] == "ip link del flannel.1"
+    assert recreated[:2] == [UNREACHABLE, "ip link del flannel.1"]
     assert node.index("flannel.1") != index
     assert set(peers()) == (set() if "2001" not in made else {*NEIGHBOURS, *FDB, *ROUTES})
     assert device() == []
@@ -195,8 +195,8 @@ def test_the_mtu_over_an_ipv6_underlay_leaves_70_bytes(node: Node) -> None:
     assert "mtu 1430" in node.run("ip link show flannel.1")
 
 
-def test_an_absent_device_takes_one_command_then_none(overlay: Node) -> None:
-    assert device(state="absent") == ["ip link del flannel.1"]
+def test_an_absent_device_takes_one_command_and_one_for_its_range_then_none(overlay: Node) -> None:
+    assert device(state="absent") == ["ip link del flannel.1", REACHABLE]
     assert device(state="absent") == []
 
 

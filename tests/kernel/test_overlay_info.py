@@ -15,11 +15,11 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Re
 from ansible_collections.podnet.baremetal.plugins.module_utils._info import overlay, subnet_env_of
 from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import pack_plan
 from ansible_collections.podnet.baremetal.plugins.modules.overlay_info import ARGUMENTS
-from node import FDB, NEIGHBOURS, OPTIONS, PEERS, ROUTES, Node, device
+from node import FDB, NEIGHBOURS, OPTIONS, PEERS, ROUTES, UNREACHABLE, Node, device
 
 GOLDEN = Path(__file__).parent.parent / "golden"  # recorded from flanneld v0.28.9
 DEFAULTS: dict[str, Any] = {name: option.get("default") for name, option in ARGUMENTS.items()}
-LEDGERS = {"plan": pack_plan(PEERS), **{option: OPTIONS[option] for option in ("local", "mac", "addresses")}}
+LEDGERS = {"plan": pack_plan(PEERS), **{option: OPTIONS[option] for option in ("local", "mac", "addresses", "cluster_cidrs")}}
 DEVICE = {
     "name": "flannel.1",
     "vni": 1,
@@ -44,9 +44,10 @@ def info(check: bool = False, **options: Any) -> dict[str, Any]:
 
 def test_a_node_without_an_overlay_is_no_error(node: Node) -> None:
     before = node.dump()
-    assert info() == {"device": None, "device6": None, "subnet_env": None, "peers": [], "drift": None}
+    assert info() == {"device": None, "device6": None, "subnet_env": None, "peers": [], "unreachable": [], "drift": None}
     drift = info(**LEDGERS)["drift"]
-    assert drift["commands"][0].startswith("ip link add name flannel.1 address 02:f1:ac:14:00:00 mtu 1450")
+    assert drift["commands"][0] == UNREACHABLE
+    assert drift["commands"][1].startswith("ip link add name flannel.1 address 02:f1:ac:14:00:00 mtu 1450")
     assert drift["commands"][-6:] == [*NEIGHBOURS, *FDB, *ROUTES]
     assert (drift["missing"], drift["refused"]) == (["172.20.1.0/24", "172.20.2.0/24"], "")
     assert node.dump() == before
@@ -54,7 +55,8 @@ def test_a_node_without_an_overlay_is_no_error(node: Node) -> None:
 
 def test_what_the_modules_made_is_read_back_and_in_line(overlay: Node) -> None:
     before = overlay.dump()
-    assert info(**LEDGERS) == {"device": DEVICE, "device6": None, "subnet_env": None, "peers": THERE, "drift": IN_LINE}
+    found = {"device": DEVICE, "device6": None, "subnet_env": None, "peers": THERE, "unreachable": ["172.20.0.0/16"], "drift": IN_LINE}
+    assert info(**LEDGERS) == found
     assert info(check=True, **LEDGERS) == info(**LEDGERS)
     assert info(brief=True, **LEDGERS) == {"device": DEVICE, "device6": None, "subnet_env": None}
     assert overlay.dump() == before
