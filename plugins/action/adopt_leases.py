@@ -57,7 +57,8 @@ class ActionModule(LedgerAction):
         network = Network.of(*(options[option] for option in NETWORK))
         hosts = tuple(Host.of(**{option: host[option] for option in HOST}) for host in inventory_hosts(variables))
         unreachable = tuple(name for name, found in options["nodes"].items() if "device" not in found)
-        return Cluster(network, hosts, tuple(self._claims(options, network)), options["vni"], options["port"], unreachable)
+        generation = max((found.get("generation", 0) for found in options["nodes"].values()), default=0)
+        return Cluster(network, hosts, tuple(self._claims(options, network)), options["vni"], options["port"], unreachable, generation)
 
     def _claims(self, options: Mapping[str, Any], network: Network) -> Iterator[Claim]:
         for name, found in options["nodes"].items():

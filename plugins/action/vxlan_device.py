@@ -34,5 +34,5 @@ class ActionModule(ShortRoad):
 def _vtep(lease: dict[str, Any]) -> dict[str, Any]:
     addresses = [f"{address}/{128 if ':' in address else 32}" for address in lease["vtep_addresses"]]
     second = {"local6": lease["underlay6"], "mac6": lease["mac6"]} if "underlay6" in lease else {}
-    ranges = {"cluster_cidrs": lease["cluster_cidr"], "reserved": lease["reserved"]}
-    return {"local": lease["underlay"], "mac": lease["mac"], **second, "addresses": addresses, **ranges}
+    shared = {"cluster_cidrs": lease["cluster_cidr"], "reserved": lease["reserved"], "generation": lease["generation"]}
+    return {"local": lease["underlay"], "mac": lease["mac"], **second, "addresses": addresses, **shared}

@@ -36,9 +36,10 @@ class ActionModule(ShortRoad):
             valid_device(options["node"], each, options[each] or DEVICE6)
         if options["ledger"]:
             lease, plan = planned(located(options["ledger"], self._loader.path_dwim), options["node"])
-            if "mac6" in lease:
-                return {"plan": plan, "own": [lease["mac"], lease["mac6"]], "device6": options["device6"] or DEVICE6}
-            return {"plan": plan, "own": [lease["mac"]], "device6": None}
+            own = [lease[mac] for mac in ("mac", "mac6") if mac in lease]
+            device6 = (options["device6"] or DEVICE6) if "mac6" in lease else None
+            ledger = {"generation": lease["generation"], "cluster_cidrs": lease["cluster_cidr"]}
+            return {"plan": plan, "own": own, "device6": device6, **ledger}
         if options["peers"] is None:
             return {}
         with about(options["node"]):

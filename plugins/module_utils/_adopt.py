@@ -74,6 +74,7 @@ class Cluster:
     vni: int = 1
     port: int = 8472
     unreachable: tuple[str, ...] = ()
+    generation: int = 0  # the highest that a node was changed by
 
 
 LEAVING = (
@@ -231,7 +232,7 @@ def adopted(ledger: Ledger | None, cluster: Cluster) -> Ledger:
     after = Ledger(before.generation, cluster.network, tuple(sorted(leases, key=lambda lease: lease.name)))
     if after == ledger:
         return ledger
-    grown = replace(after, generation=before.generation + 1)
+    grown = replace(after, generation=max(before.generation, cluster.generation) + 1)
     _plan.ledger_of(_plan.document_of(grown), LEDGER)  # what holds of every ledger is checked where one is read
     return grown
 

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, failed
+
+RETRIES = 3
 
 
 class Change(Protocol):
@@ -70,13 +72,8 @@ class Outcome(NamedTuple):
 
 def converge(target: Target[C], *, check: bool) -> Outcome:
     """Bring the target to its wanted state, or only say what that would take when `check`."""
-    if check:
-        return Outcome(target.name, target.drift(), target.facts())
-    with target.lock():
-        changes = target.drift()
-        if changes:
-            target.apply(changes)
-            _verify(target, changes)
+    with nullcontext() if check else target.lock():
+        changes = _drift(target) if check else _settled(target)
         return Outcome(target.name, changes, target.facts())
 
 
@@ -88,15 +85,40 @@ def answer(target: Callable[[], Target[C]], *, check: bool, diff: bool) -> dict[
         return {"failed": True, "changed": False, "msg": str(error), "commands": []}
     except Failed as error:
         return {"failed": True, "changed": bool(error.done), "msg": str(error), "commands": list(error.done)}
+    except OSError as error:  # while the target was made, which only looks
+        return {"failed": True, "changed": False, "msg": str(failed("the node cannot be looked at", error)), "commands": []}
 
 
-def _verify(target: Target[C], changes: Sequence[C]) -> None:
-    left = target.drift()
-    if left:
-        raise Failed(
-            f"{target.name}: every step was accepted, yet this is still to be done: {'; '.join(c.command for c in left)}",
-            [change.command for change in changes],
-        )
+def _settled(target: Target[C]) -> list[C]:
+    """Make the changes until a look finds none, and list them. Where a step is refused for a reason that passes, look again and go on."""
+    made: list[C] = []
+    retries, accepted = RETRIES, False
+    while True:
+        steps: Sequence[C] = ()
+        try:
+            steps = _drift(target)
+            if not steps:
+                return made
+            if accepted:
+                left = "; ".join(step.command for step in steps)
+                raise Failed(f"{target.name}: every step was accepted, yet this is still to be done: {left}")
+            target.apply(steps)
+        except Failed as error:
+            made += [step for step in steps if step.command in error.done]
+            if not error.passing or not retries:
+                raise Failed(str(error), [step.command for step in made]) from error
+            retries -= 1
+        else:
+            made += steps
+            accepted = True
+
+
+def _drift(target: Target[C]) -> Sequence[C]:
+    """What is still to be done. That it cannot be looked for is a failure like any other."""
+    try:
+        return target.drift()
+    except OSError as error:
+        raise failed(f"{target.name} cannot be looked at", error) from error
 
 
 def _lines(texts: Iterable[str]) -> str:

@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+# What a next look may not meet: the system was short of something, or somebody else made or deleted the thing at the same time.
+PASSING = {errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOBUFS, errno.ENOMEM, errno.EEXIST, errno.ENODEV, errno.ENXIO}
 
 
 class Refused(Exception):
@@ -14,11 +18,20 @@ class Refused(Exception):
 
 
 class Failed(Exception):
-    """The node or the controller refused a step. `done` lists the commands that had already taken effect."""
+    """The node or the controller refused a step. `done` lists the commands that had already taken effect.
 
-    def __init__(self, sentence: str, done: Sequence[str] = ()) -> None:
+    `passing`: the reason may be gone at the next look.
+    """
+
+    def __init__(self, sentence: str, done: Sequence[str] = (), *, passing: bool = False) -> None:
         super().__init__(sentence)
         self.done = tuple(done)
+        self.passing = passing
+
+
+def failed(what: str, error: OSError, done: Sequence[str] = ()) -> Failed:
+    """Word a system's refusal with its own words."""
+    return Failed(f"{what}: {error.strerror or error}.", done, passing=error.errno in PASSING)
 
 
 def refuse(who: str, what: str, value: object, why: str) -> Refused:
@@ -34,4 +47,4 @@ def about(who: str) -> Iterator[None]:
     except Refused as error:
         raise Refused(f"{who}: {error}") from error
     except Failed as error:
-        raise Failed(f"{who}: {error}", error.done) from error
+        raise Failed(f"{who}: {error}", error.done, passing=error.passing) from error

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
+from ansible_collections.podnet.baremetal.plugins.module_utils._generation import recorded
 from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_device
 from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import Kernel
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
@@ -48,7 +49,8 @@ class Overlay(NamedTuple):
     def facts(self) -> dict[str, Any]:
         names = [self.name, self.options["name6"] or f"{FLANNELS_IPV6}{self.options['vni']}"]
         devices = [self._device(name) for name in names]
-        facts = {"device": devices[0], "device6": devices[1], "subnet_env": self._subnet_env()}
+        known = recorded(self.node)
+        facts = {"device": devices[0], "device6": devices[1], "subnet_env": self._subnet_env(), "generation": known.number if known else 0}
         if self.options["brief"]:
             return facts
         peers = [peer for name in names for peer in self._peers(name)]
@@ -86,6 +88,7 @@ class Overlay(NamedTuple):
             "own": own,
             "state": "present",
             "purge": True,
+            "beside_flanneld": True,
             "recreate": False,
             "learning": False,
             "ttl": 0,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change, changes
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import about
+from ansible_collections.podnet.baremetal.plugins.module_utils._generation import Generation
 from ansible_collections.podnet.baremetal.plugins.module_utils._links import Links, read_sysctl, write_sysctl
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock, require_net_admin
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
@@ -140,6 +141,7 @@ class KernelTargets(NamedTuple):
     """What belongs together on a node, such as its devices, as one target, one after the other. A part without a device has no name."""
 
     parts: tuple[KernelTarget, ...]
+    ledger: Generation | None = None
 
     @property
     def name(self) -> str:
@@ -152,6 +154,9 @@ class KernelTargets(NamedTuple):
         return [step for part in self.parts for step in part.drift()]
 
     def apply(self, steps: Sequence[Change]) -> None:
+        if self.ledger:
+            with about(self.parts[0].node):
+                self.ledger.record()
         self.parts[0].apply(steps)
 
     def facts(self) -> dict[str, Any]:

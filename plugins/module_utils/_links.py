@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -64,27 +65,38 @@ class Links:
 
     def addresses(self, name: str) -> Iterator[Address]:
         """The addresses of a link, but for those that the kernel gives it by itself."""
-        for message in self._route.get_addr(index=socket.if_nametoindex(name)):
-            if message["scope"] != RT_SCOPE_LINK:
-                yield Address(name, f"{_local(message)}/{message['prefixlen']}")
+        with self._asked():
+            for message in self._route.get_addr(index=socket.if_nametoindex(name)):
+                if message["scope"] != RT_SCOPE_LINK:
+                    yield Address(name, f"{_local(message)}/{message['prefixlen']}")
 
     def mtus(self) -> dict[str, int]:
         """The MTU of every link by name."""
-        return {message.get_attr("IFLA_IFNAME"): message.get_attr("IFLA_MTU") for message in self._route.get_links()}
+        with self._asked():
+            return {message.get_attr("IFLA_IFNAME"): message.get_attr("IFLA_MTU") for message in self._route.get_links()}
 
     def carriers(self) -> dict[str, str]:
         """The link that carries each address of this node."""
-        return {_local(message): socket.if_indextoname(message["index"]) for message in self._route.get_addr()}
+        with self._asked():
+            carried = [(_local(message), message["index"]) for message in self._route.get_addr()]
+        names = dict(socket.if_nameindex())  # without the links of pods that have ended meanwhile
+        return {address: names[index] for address, index in carried if index in names}
 
     def apply(self, thing: VxlanDevice | Address, field: str, *, delete: bool) -> None:
         """Make or delete a link or an address, or set one field of a link. Raises OSError with the kernel's words."""
-        try:
+        with self._asked():
             if field and isinstance(thing, VxlanDevice):
                 self._set(thing, field)
             elif isinstance(thing, VxlanDevice):
                 self._delete(thing) if delete else self._make(thing)
             else:
                 self._address("del" if delete else "add", thing)
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """Errors of pyroute2's own kind become the system's."""
+        try:
+            yield
         except self._pyroute2.NetlinkError as error:
             raise OSError(error.code, str(error.args[-1])) from error
 
@@ -144,9 +156,11 @@ class Links:
 
     def _get(self, name: str) -> Any:
         try:
-            return next(iter(self._route.get_links(socket.if_nametoindex(name))), None)
+            index = socket.if_nametoindex(name)
         except OSError:
             return None
+        with self._asked():
+            return next(iter(self._route.get_links(index)), None)
 
     def _vxlan(self, name: str, message: Any, data: Any) -> VxlanDevice:
         lower = data.get_attr("IFLA_VXLAN_LINK")

@@ -8,12 +8,13 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
 
 CAP_NET_ADMIN = 12  # linux/capability.h
+NAMESPACE = "/proc/self/ns/net"
 
 
 def node_name(options: Mapping[str, Any]) -> str:
@@ -30,6 +31,18 @@ def require_net_admin(node: str) -> None:
         raise Refused(f"{node}: the module runs as {user}: run it as root, with become: true.")
 
 
+def refuse_flanneld(node: str, options: Mapping[str, Any]) -> None:
+    """Refuse to be the second owner of the tables of this network namespace, unless the options say that flanneld may run beside."""
+    if options.get("beside_flanneld"):
+        return
+    here = os.stat(NAMESPACE).st_ino
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as name:  # or it has ended
+            if name.read() == "flanneld\n" and os.stat(f"/proc/{pid}/ns/net").st_ino == here:
+                why = "it changes the same entries: stop it, or say podnet_beside_flanneld: true (beside_flanneld: true)"
+                raise refuse(node, "flanneld", f"running as process {pid}", why)
+
+
 @contextmanager
 def node_lock() -> Iterator[None]:
     """Keep other runs on this node away until left. Not for use inside itself.
@@ -37,7 +50,7 @@ def node_lock() -> Iterator[None]:
     flock(2) on the network namespace itself (namespaces(7)) leaves no file, dies with its process, is there before any
     directory is made and after it is removed, and is another one in each node of the lab.
     """
-    namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    namespace = os.open(NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(namespace, fcntl.LOCK_EX)
         yield

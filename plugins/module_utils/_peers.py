@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change, changes
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, about, refuse
-from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock, node_name, require_net_admin
+from ansible_collections.podnet.baremetal.plugins.module_utils._generation import Generation, refuse_older
+from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock, node_name, refuse_flanneld, require_net_admin
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     ENTRIES,
     Entry,
@@ -77,6 +78,8 @@ class PeersTarget:
     `through` has the device by the size of a pod subnet's address: one for all, or one for each family.
     """
 
+    ledger: Generation | None = None  # the one that they come from
+
     def __init__(self, node: str, through: Mapping[int, str], rows: Sequence[Row], *, purge: bool, nexthops: str) -> None:
         self._devices = tuple(dict.fromkeys(through.values()))
         self.name = ", ".join(self._devices)
@@ -103,6 +106,8 @@ class PeersTarget:
 
     def apply(self, steps: Sequence[Change]) -> None:
         with about(self._node):
+            if self.ledger:
+                self.ledger.record()
             carry_out(steps, self._tables.send)
         self._made = steps
 
@@ -221,10 +226,12 @@ def peers_target(options: Mapping[str, Any]) -> PeersTarget:
     require_net_admin(node)
     if not options["plan"]:
         raise Refused(f"{node}: vxlan_peers got its ledger or peers without the action plugin of its name, which makes a plan of them.")
+    refuse_flanneld(node, options)
     own = set(map(packed_mac, options["own"]))
     rows = [row for row in unpack(options["plan"]) if row[0] not in own]
     through = {IPV4: options["device"], IPV6: options["device6"] or options["device"]}
     target = PeersTarget(node, through, rows, purge=options["purge"], nexthops=options["nexthops"])
+    target.ledger = refuse_older(node, options)
     with about(node):
         target.refuse_itself()
     return target

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import groupby
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, failed
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     ENTRIES,
     VXLAN,
@@ -181,6 +181,5 @@ def _kind_and_verb(step: Change) -> tuple[type, bool]:
 
 
 def _failed(step: Change, error: OSError, done: Sequence[str]) -> Failed:
-    words = str(error.strerror or error)
-    hint = f": {HINTS[words]}" if words in HINTS else ""
-    return Failed(f"{step.command}: {words}{hint}.", done)
+    hint = HINTS.get(str(error.strerror))
+    return failed(step.command, OSError(error.errno, f"{error.strerror}: {hint}") if hint else error, done)

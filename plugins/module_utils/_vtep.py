@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import refuse
+from ansible_collections.podnet.baremetal.plugins.module_utils._generation import refuse_older
 from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import (
     valid_address,
     valid_device,
@@ -19,6 +20,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import (
     valid_subnet,
 )
 from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import Kernel, KernelTarget, KernelTargets
+from ansible_collections.podnet.baremetal.plugins.module_utils._node import refuse_flanneld
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     EVERY_KIND,
     Address,
@@ -57,12 +59,12 @@ def vtep_target(node: str, options: dict[str, Any]) -> KernelTargets:
     valid_number(node, _called("vni"), options["vni"], 1, LARGEST_VNI)
     if options["state"] == "absent":
         return KernelTargets((*(_absent(node, name, kernel) for name in _names(node, options)), *_unreachable(node, options, kernel)))
+    refuse_flanneld(node, options)
     addresses = [valid_prefix(node, "addresses", address) for address in options["addresses"]]
     devices = _devices(node, options, addresses, kernel)
     if options["cluster_cidrs"]:
         refuse_own_routes(node, devices[0].name, options, kernel.tables.foreign_routes())
-    families = [(4, IPV6)] if len(devices) == 1 else [(4,), (IPV6,)]
-    wanted = [_objects(device, addresses, family) for device, family in zip(devices, families)]
+    wanted = _objects(devices, addresses)
     names = {device.name for device in devices}
     targets = (
         KernelTarget(
@@ -78,13 +80,13 @@ def vtep_target(node: str, options: dict[str, Any]) -> KernelTargets:
         )
         for device, objects, said in zip(devices, wanted, ("device", "device6"))
     )
-    return KernelTargets((*_unreachable(node, options, kernel), *targets))
+    return KernelTargets((*_unreachable(node, options, kernel), *targets), refuse_older(node, options))
 
 
-def _objects(device: VxlanDevice, addresses: Iterable[str], families: Collection[int]) -> tuple[Object, ...]:
-    """The device with those of the addresses that it carries."""
-    carried = (Address(device.name, address) for address in addresses if family_of(address) in families)
-    return (device, *_sysctls(device.name), *carried)
+def _objects(devices: Sequence[VxlanDevice], addresses: Sequence[str]) -> list[tuple[Object, ...]]:
+    """Each device with those of the addresses that it carries."""
+    carried = [addresses] if len(devices) == 1 else [[each for each in addresses if family_of(each) == family] for family in (4, IPV6)]
+    return [(device, *_sysctls(device.name), *(Address(device.name, each) for each in its)) for device, its in zip(devices, carried)]
 
 
 def _absent(node: str, name: str, kernel: Kernel) -> KernelTarget:

@@ -130,6 +130,11 @@ subnet_env:
   returned: success
   type: dict
   sample: {networks: [172.20.0.0/16], subnets: [172.20.0.0/24], mtu: 1450, masquerade: true}
+generation:
+  description: The generation of the ledger that last changed this node, 0 where none did.
+  returned: success
+  type: int
+  sample: 3
 peers:
   description:
     - The peers that the kernel has on the devices, from routes, neighbours and fdb entries together.

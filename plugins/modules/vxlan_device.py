@@ -94,6 +94,22 @@ options:
   plan:
     description: The pod subnets of all nodes, as the action plugin packs them for the way to the nodes. Not for users.
     type: str
+  beside_flanneld:
+    description:
+      - Whether flanneld may run on the node. Without it, a process of this name in the node's network namespace is refused, since it would
+        take away what this module makes, and the other way round.
+    type: bool
+    default: false
+  older:
+    description:
+      - Whether a ledger may undo what a newer one did. Without it, one of a lower generation than the last that changed this node is
+        refused, in check mode, too. The node keeps that in C(/var/lib/podnet.json).
+      - A ledger whose ranges share no address with that one's is of another cluster, and is taken.
+    type: bool
+    default: false
+  generation:
+    description: The generation of the ledger, as the action plugin finds it. Not for users.
+    type: int
   learning:
     description: Whether the device learns from traffic where MACs live. An overlay made of static entries has no use for it.
     type: bool
@@ -195,6 +211,7 @@ lease:
     state: active
     cluster_cidr: [172.20.0.0/16]
     reserved: []
+    generation: 3
 """
 
 from typing import Any
@@ -225,6 +242,9 @@ ARGUMENTS: dict[str, Any] = {
     "bridge": {"type": "str", "default": "cni0"},
     "plan": {"type": "str"},
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+    "generation": {"type": "int"},
+    "older": {"type": "bool", "default": False},
+    "beside_flanneld": {"type": "bool", "default": False},
     "node": {"type": "str"},
 }
 RULES: dict[str, Any] = {"required_if": [("state", "present", ["local", "mac"])], "required_together": [("local6", "mac6")]}

@@ -62,6 +62,27 @@ options:
       - With O(ledger) it is C(flannel-v6.1) by default, and counts only for a node that has a pod subnet and an underlay address of each
         family. For others O(device) carries all.
     type: str
+  cluster_cidrs:
+    description: The ranges of the cluster's pods, as the action plugin finds them in the ledger. Not for users.
+    type: list
+    elements: str
+    default: []
+  beside_flanneld:
+    description:
+      - Whether flanneld may run on the node. Without it, a process of this name in the node's network namespace is refused, since it would
+        take away what this module makes, and the other way round.
+    type: bool
+    default: false
+  older:
+    description:
+      - Whether a ledger may undo what a newer one did. Without it, one of a lower generation than the last that changed this node is
+        refused, in check mode, too. The node keeps that in C(/var/lib/podnet.json).
+      - A ledger whose ranges share no address with that one's is of another cluster, and is taken.
+    type: bool
+    default: false
+  generation:
+    description: The generation of the ledger, as the action plugin finds it. Not for users.
+    type: int
   purge:
     description:
       - Whether to delete every other permanent neighbour and fdb entry of the device, and every other route of ours through it.
@@ -136,6 +157,10 @@ ARGUMENTS: dict[str, Any] = {
     "device6": {"type": "str"},
     "purge": {"type": "bool", "default": False},
     "nexthops": {"type": "str", "choices": ["always", "auto", "never"], "default": "auto"},
+    "cluster_cidrs": {"type": "list", "elements": "str", "default": []},
+    "generation": {"type": "int"},
+    "older": {"type": "bool", "default": False},
+    "beside_flanneld": {"type": "bool", "default": False},
     "node": {"type": "str"},
 }
 RULES: dict[str, Any] = {

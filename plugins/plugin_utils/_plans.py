@@ -70,12 +70,12 @@ def _prepare(file: str, path: str) -> None:
 
 
 def _lines(ledger: Ledger) -> Iterator[str]:
-    """The plan, then each active node with its lease."""
+    """The plan, then each active node with its lease and what all share."""
     yield pack_valid([vars(peer) for peer in all_peers(ledger)]) + "\n"
-    ranges = {"cluster_cidr": ledger.network.cluster_cidrs, "reserved": ledger.network.reserved}
+    shared = {"cluster_cidr": ledger.network.cluster_cidrs, "reserved": ledger.network.reserved, "generation": ledger.generation}
     for lease in ledger.leases:
         if lease.state == ACTIVE:
-            yield f"{lease.name} {json.dumps({**lease_facts(lease), **ranges})}\n"
+            yield f"{lease.name} {json.dumps({**lease_facts(lease), **shared})}\n"
 
 
 def copy_of_the_run(path: str) -> str:

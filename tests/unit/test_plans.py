@@ -54,6 +54,7 @@ def test_a_node_finds_its_lease_and_the_plan_that_all_share(tmp_path: Path) -> N
         "vtep_addresses": ["172.20.1.0"],
         "cluster_cidr": ["172.20.0.0/16"],
         "reserved": [],
+        "generation": 1,
     }
     assert one.plan == two.plan
     assert macs(one) == {f"02:f1:ac:14:0{n}:00" for n in range(3)}
