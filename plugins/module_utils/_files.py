@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -53,10 +53,11 @@ class TextFile:
     def lock(self) -> AbstractContextManager[None]:
         return node_lock()
 
-    def drift(self) -> list[Step]:
+    def drift(self, beside: Iterable[str] = ()) -> list[Step]:
+        """What is still to be done. `beside` are the files of its directory that go when it does."""
         refuse_link(self.name)
         refuse_link(os.path.dirname(self.name))
-        return self._removal() if self.text is None else self._arrival(self.text)
+        return self._removal(beside) if self.text is None else self._arrival(self.text)
 
     def apply(self, changes: Sequence[Step]) -> None:
         take(changes)
@@ -79,12 +80,12 @@ class TextFile:
             mode = self.directory_mode if missing == directory else 0o755
             yield Step(f"install -d -m {mode:04o} {missing}", "", f"{missing}/", partial(_make_directory, missing, mode))
 
-    def _removal(self) -> list[Step]:
+    def _removal(self, beside: Iterable[str]) -> list[Step]:
         old = _look(self.name)
         steps = _leftover_steps(self.name)
         if old is not None:
             steps.append(Step(f"rm {self.name}", old.shown(attributes=False), "", partial(os.unlink, self.name)))
-        gone = {os.path.basename(self.name), *map(os.path.basename, _leftovers(self.name))}
+        gone = {os.path.basename(path) for file in (self.name, *beside) for path in (file, *_leftovers(file))}
         steps += [
             Step(f"rmdir {empty}", f"{empty}/", "", partial(_remove_directory, empty))
             for empty in _emptied(os.path.dirname(self.name), gone)
@@ -93,7 +94,7 @@ class TextFile:
 
 
 class TextFiles:
-    """Several files as one target, each in a directory of its own."""
+    """Several files as one target."""
 
     def __init__(self, files: Sequence[TextFile]) -> None:
         self.name = ", ".join(file.name for file in files)
@@ -103,7 +104,11 @@ class TextFiles:
         return node_lock()
 
     def drift(self) -> list[Step]:
-        return [step for file in self._files for step in file.drift()]
+        steps = dict.fromkeys(step for file in self._files for step in file.drift(self._beside(file)))  # a directory is made once
+        return sorted(steps, key=lambda step: step.command.startswith("rmdir "))  # and goes after all of its files
+
+    def _beside(self, file: TextFile) -> list[str]:
+        return [other.name for other in self._files if os.path.dirname(other.name) == os.path.dirname(file.name)]
 
     def apply(self, changes: Sequence[Step]) -> None:
         take(changes)
@@ -113,17 +118,16 @@ class TextFiles:
 
 
 def files_target(node: str, options: dict[str, Any]) -> TextFiles:
-    """The target of `node_files`. Two files of one directory would each plan to make and remove it, and are refused."""
-    owners: dict[str, str] = {}
+    """The target of `node_files`."""
+    present, paths = options["state"] == "present", [file["path"] for file in options["files"]]
     for file in options["files"]:
-        directory, path = os.path.dirname(file["path"]), file["path"]
+        path = file["path"]
         if not os.path.isabs(path):
             raise refuse(node, "path", path, "expected an absolute path")
-        if owners.setdefault(directory, path) != path:
-            raise refuse(node, "path", path, f"{owners[directory]} is in the same directory; give each a task of its own")
-        if options["state"] == "present" and file["content"] is None:
+        if paths.count(path) > 1:
+            raise refuse(node, "path", path, "it is there twice, and a file has one text")
+        if present and file["content"] is None:
             raise refuse(node, "content", "missing", f"{path} needs the text that it is to hold")
-    present = options["state"] == "present"
     return TextFiles([_text_file(node, file, present=present) for file in options["files"]])
 
 

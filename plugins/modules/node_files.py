@@ -22,7 +22,7 @@ extends_documentation_fragment:
   - podnet.baremetal._attributes.node
 options:
   files:
-    description: The files, each in a directory of its own.
+    description: The files.
     type: list
     elements: dict
     required: true

@@ -116,10 +116,27 @@ def test_a_file_that_is_to_be_written_once_is_left_as_it_is_until_it_is_removed(
     assert path.read_text() == NEW
 
 
+def test_files_of_one_directory_make_it_once_and_leave_it_together(path: Path) -> None:
+    directory = path.parent / "network"
+    both = [directory / "a.link", directory / "b.network"]
+    making = [f"install -d -m 0755 {directory}", *(f"install -m 0600 /dev/stdin {each}" for each in both)]
+    assert commands_of(both, NEW) == making
+    assert commands_of(both, None) == [*(f"rm {each}" for each in both), f"rmdir {directory}"]
+    for gone in both:
+        commands_of(both, NEW)
+        gone.unlink()
+        assert commands_of(both, None) == [*(f"rm {each}" for each in both if each != gone), f"rmdir {directory}"]
+    assert os.listdir(path.parent) == []
+
+
 def commands_once(path: Path, text: str | None) -> list[str]:
+    return commands_of([path], text)
+
+
+def commands_of(paths: list[Path], text: str | None) -> list[str]:
     """What node_files does, and before that says in check mode."""
-    file = {"path": str(path), "content": text, "mode": "0600", "once": True}
-    target = files_target("node1", {"files": [file], "state": "absent" if text is None else "present"})
+    files = [{"path": str(path), "content": text, "mode": "0600", "once": True} for path in paths]
+    target = files_target("node1", {"files": files, "state": "absent" if text is None else "present"})
     promised, done = ([change.command for change in converge(target, check=check).changes] for check in (True, False))
     assert done == promised
     return done
