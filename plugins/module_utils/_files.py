@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock
@@ -26,14 +24,13 @@ MARKER = ".made-by-podnet"
 PERMISSIONS = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """A change of the file system: the text a person would type for it, what `--diff` shows, and what does it."""
 
     command: str
     before: str
     after: str
-    act: Callable[[], None] = field(compare=False, repr=False)
+    act: Callable[[], None]
 
 
 class TextFile:
@@ -104,8 +101,8 @@ class TextFiles:
         return node_lock()
 
     def drift(self) -> list[Step]:
-        steps = dict.fromkeys(step for file in self._files for step in file.drift(self._beside(file)))  # a directory is made once
-        return sorted(steps, key=lambda step: step.command.startswith("rmdir "))  # and goes after all of its files
+        steps = {step.command: step for file in self._files for step in file.drift(self._beside(file))}  # a directory is made once
+        return sorted(steps.values(), key=lambda step: step.command.startswith("rmdir "))  # and goes after all of its files
 
     def _beside(self, file: TextFile) -> list[str]:
         return [other.name for other in self._files if os.path.dirname(other.name) == os.path.dirname(file.name)]
@@ -141,7 +138,7 @@ def write_atomically(path: str, text: str, mode: int) -> None:
     Raises Refused for a symbolic link, Failed when the system refuses; the old file is then as it was, and no other is left.
     """
     refuse_link(path)
-    temporary = f"{_hidden_stem(path)}{secrets.token_hex(4)}"
+    temporary = f"{_hidden_stem(path)}{os.urandom(4).hex()}"
     with _worded(path, "written"):
         try:
             for leftover in _leftovers(path):
@@ -190,8 +187,7 @@ def make_directories(path: str) -> None:
         _make_directory(missing, 0o755)
 
 
-@dataclass(frozen=True)
-class _Content:
+class _Content(NamedTuple):
     data: bytes
     mode: int
     owner: int
@@ -216,7 +212,7 @@ def _look(path: str) -> _Content | None:
 def _before_and_after(old: _Content | None, new: _Content) -> tuple[str, str]:
     if old is None:
         return "", new.shown(attributes=False)
-    attributes = replace(old, data=b"") != replace(new, data=b"")
+    attributes = old._replace(data=b"") != new._replace(data=b"")
     return old.shown(attributes=attributes), new.shown(attributes=attributes)
 
 
