@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock
@@ -27,14 +25,13 @@ MARKER = ".made-by-podnet"
 PERMISSIONS = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """A change of the file system: the text a person would type for it, what `--diff` shows, and what does it."""
 
     command: str
     before: str
     after: str
-    act: Callable[[], None] = field(compare=False, repr=False)
+    act: Callable[[], None]
 
 
 class TextFile:
@@ -145,7 +142,7 @@ def write_atomically(path: str, text: str, mode: int) -> None:
     Raises Refused for a symbolic link, Failed when the system refuses; the old file is then as it was, and no other is left.
     """
     refuse_link(path)
-    temporary = f"{_hidden_stem(path)}{secrets.token_hex(4)}"
+    temporary = f"{_hidden_stem(path)}{os.urandom(4).hex()}"
     with _worded(path, "written"):
         try:
             for leftover in _leftovers(path):
@@ -194,8 +191,7 @@ def make_directories(path: str) -> None:
         _make_directory(missing, 0o755)
 
 
-@dataclass(frozen=True)
-class _Content:
+class _Content(NamedTuple):
     data: bytes
     mode: int
     owner: int
@@ -220,7 +216,7 @@ def _look(path: str) -> _Content | None:
 def _before_and_after(old: _Content | None, new: _Content) -> tuple[str, str]:
     if old is None:
         return "", new.shown(attributes=False)
-    attributes = replace(old, data=b"") != replace(new, data=b"")
+    attributes = old._replace(data=b"") != new._replace(data=b"")
     return old.shown(attributes=attributes), new.shown(attributes=attributes)
 
 

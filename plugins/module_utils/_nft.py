@@ -33,10 +33,8 @@ class TableChange:
 
     @property
     def command(self) -> str:
-        """What nft reads to get there: all of it takes effect at once, or nothing does (nft(8), -f)."""
-        table = f"table {self.family} {self.name}"
-        # Adding first makes the deletion succeed whether or not the table is there.
-        return "\n".join([table, f"delete {table}", *([self.after] if self.after else [])])
+        """What nft reads to get there."""
+        return _replacement(f"table {self.family} {self.name}", self.after)
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,11 @@ class NftTable:
 
     def facts(self) -> dict[str, Any]:
         return {}
+
+    @property
+    def text(self) -> str:
+        """What nft reads to make the wanted table, in whatever place."""
+        return _replacement(self.name, f"{self.name} {{\n{self.rules}\n}}\n")
 
     def _spelled(self) -> str:
         """The wanted table as this nft prints it, which varies by version: loaded and listed in a network namespace of its own."""
@@ -99,6 +102,11 @@ class NftTable:
             raise Refused(
                 f"{self.node}: there is no nft on this node: install the package nftables, or set podnet_masquerade to false."
             ) from None
+
+
+def _replacement(table: str, after: str) -> str:
+    """All of it takes effect at once, or nothing does (nft(8), -f). Adding first makes the deletion succeed in any case."""
+    return "\n".join([table, f"delete {table}", *([after] if after else [])])
 
 
 def nft_target(node: str, options: dict[str, Any]) -> NftTable:

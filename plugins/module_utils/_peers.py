@@ -114,6 +114,10 @@ class PeersTarget:
     def facts(self) -> dict[str, Any]:
         return {}
 
+    def entries(self) -> list[Entry]:
+        """All that is wanted, in the order in which it is made."""
+        return [wanted.entry(row) for wanted in self._wanted(tuple(map(index_of, self._devices))) for row in wanted.heads.values()]
+
     def refuse_itself(self) -> None:
         """Refuse a plan by which the node would reach itself through the overlay."""
         for device in self._devices:

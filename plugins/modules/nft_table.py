@@ -33,6 +33,12 @@ options:
   rules:
     description: What stands between the braces of the table, as C(nft -f) takes it. Required for O(state=present).
     type: str
+  persistent:
+    description:
+      - Whether the node has the table again after a boot. V(true) writes what C(nft -f) is given to a file in C(/etc/podnet), in the
+        same run, and V(false) and O(state=absent) take that file away. Without it the file is left as it is.
+      - The role C(podnet.baremetal.flannel) brings what reads the file, see docs/reboot.md of this collection.
+    type: bool
 requirements:
   - nftables on the node
   - the capabilities CAP_NET_ADMIN and CAP_SYS_ADMIN, so in general C(become=true)
@@ -60,22 +66,27 @@ commands:
 
 from typing import Any
 
+from ansible_collections.podnet.baremetal.plugins.module_utils._boot import DIRECTORY
+from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Target
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
-from ansible_collections.podnet.baremetal.plugins.module_utils._nft import NftTable, nft_target
+from ansible_collections.podnet.baremetal.plugins.module_utils._nft import nft_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
+from ansible_collections.podnet.baremetal.plugins.module_utils._persistent import persistent
 
 ARGUMENTS: dict[str, Any] = {
     "family": {"type": "str", "choices": ["arp", "bridge", "inet", "ip", "ip6", "netdev"], "default": "inet"},
     "name": {"type": "str", "required": True},
     "rules": {"type": "str"},
+    "persistent": {"type": "bool"},
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "node": {"type": "str"},
 }
 RULES: dict[str, Any] = {"required_if": [("state", "present", ["rules"])]}
 
 
-def _target(options: dict[str, Any]) -> NftTable:
-    return nft_target(node_name(options), options)
+def _target(options: dict[str, Any]) -> Target[Any]:
+    target = nft_target(node_name(options), options)
+    return persistent(target, options, f"{DIRECTORY}/{target.family}-{target.table}.nft", lambda: target.text)
 
 
 def main() -> None:

@@ -129,6 +129,13 @@ options:
     description: Whether to make a new device where the kernel does not change the present one. Every pod of the node is cut off meanwhile.
     type: bool
     default: false
+  persistent:
+    description:
+      - Whether the node has the device again after a boot. V(true) writes the commands that make it to C(/etc/podnet/device.sh), in the
+        same run, and V(false) and O(state=absent) take that file away. Without it the file is left as it is.
+      - The role C(podnet.baremetal.flannel) brings what reads the file, see docs/reboot.md of this collection.
+      - There is one such file on a node, for one overlay.
+    type: bool
 requirements:
   - the capability CAP_NET_ADMIN, so in general C(become=true)
   - pyroute2 0.7.2 or newer on the node (Debian, Ubuntu and Fedora have it as C(python3-pyroute2))
@@ -216,9 +223,11 @@ lease:
 
 from typing import Any
 
-from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import KernelTargets
+from ansible_collections.podnet.baremetal.plugins.module_utils._boot import DEVICE_FILE, device_text
+from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Target
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
+from ansible_collections.podnet.baremetal.plugins.module_utils._persistent import persistent
 from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import vtep_target
 
 ARGUMENTS: dict[str, Any] = {
@@ -241,6 +250,7 @@ ARGUMENTS: dict[str, Any] = {
     "reserved": {"type": "list", "elements": "str", "default": []},
     "bridge": {"type": "str", "default": "cni0"},
     "plan": {"type": "str"},
+    "persistent": {"type": "bool"},
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "generation": {"type": "int"},
     "older": {"type": "bool", "default": False},
@@ -250,8 +260,9 @@ ARGUMENTS: dict[str, Any] = {
 RULES: dict[str, Any] = {"required_if": [("state", "present", ["local", "mac"])], "required_together": [("local6", "mac6")]}
 
 
-def _target(options: dict[str, Any]) -> KernelTargets:
-    return vtep_target(node_name(options), options)
+def _target(options: dict[str, Any]) -> Target[Any]:
+    target = vtep_target(node_name(options), options)
+    return persistent(target, options, DEVICE_FILE, lambda: device_text(thing for part in target.parts for thing in part.desired))
 
 
 def main() -> None:

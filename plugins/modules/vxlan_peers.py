@@ -100,6 +100,13 @@ options:
     type: str
     choices: [always, auto, never]
     default: auto
+  persistent:
+    description:
+      - Whether the node has its peers again after a boot. V(true) writes the commands that make them to C(/etc/podnet/peers.sh), in the
+        same run, and V(false) takes that file away. Without it the file is left as it is.
+      - The role C(podnet.baremetal.flannel) brings what reads the file, see docs/reboot.md of this collection.
+      - The file holds all peers of the node, so V(true) takes O(purge=true).
+    type: bool
   node:
     description:
       - The name of this node in O(ledger), whose own lease is not among its peers, and what messages call it.
@@ -138,8 +145,13 @@ commands:
 
 from typing import Any
 
+from ansible_collections.podnet.baremetal.plugins.module_utils._boot import PEERS_FILE, peers_text
+from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Target
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
+from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
 from ansible_collections.podnet.baremetal.plugins.module_utils._peers import peers_target
+from ansible_collections.podnet.baremetal.plugins.module_utils._persistent import persistent
 
 PEER: dict[str, Any] = {
     "node": {"type": "str", "required": True},
@@ -161,6 +173,7 @@ ARGUMENTS: dict[str, Any] = {
     "generation": {"type": "int"},
     "older": {"type": "bool", "default": False},
     "beside_flanneld": {"type": "bool", "default": False},
+    "persistent": {"type": "bool"},
     "node": {"type": "str"},
 }
 RULES: dict[str, Any] = {
@@ -169,8 +182,15 @@ RULES: dict[str, Any] = {
 }
 
 
+def _target(options: dict[str, Any]) -> Target[Any]:
+    if options["persistent"] and not options["purge"]:
+        raise refuse(node_name(options), "persistent", "true", "the file holds all peers of the node: expected purge: true beside it")
+    target = peers_target(options)
+    return persistent(target, options, PEERS_FILE, lambda: peers_text(target.entries()))
+
+
 def main() -> None:
-    run(ARGUMENTS, peers_target, **RULES)
+    run(ARGUMENTS, _target, **RULES)
 
 
 if __name__ == "__main__":

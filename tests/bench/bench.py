@@ -19,6 +19,7 @@ from statistics import median
 import plans
 import plays
 import programs
+import repair
 import simulate
 from enclosed import enclosed
 from measure import Row
@@ -51,6 +52,7 @@ BENCHES = (
     *(Bench(("program",), n, programs.from_nothing) for n in (1000, 5000, 10000)),
     Bench(("no-op", "no-op memory"), 5000, programs.again),
     Bench(("one peer more", "one peer more, messages"), 5000, programs.one_more),
+    *(Bench(("repair", "repair, from nothing"), n, repair.repair) for n in (3, 250, 1000)),
     Bench(("ledger and plan", "ledger and plan, wall"), 5000, plans.from_nothing),
     Bench(("leases from nothing", "one lease more", "leases, memory"), 65536, plans.as_many_as_fit, runs=5),
     Bench(("module call, ordinary", "module call, short road"), 1000, plays.call),

@@ -32,8 +32,8 @@ class Program:
     @property
     def text(self) -> bytes:
         plan = pack_plan(self.wanted)
-        parameters = {"device": DEVICE, "device6": None, "plan": plan, "own": [OWN_MAC], "purge": True, "nexthops": "auto", "node": "node0"}
-        return MODULE.program(parameters, check=False, diff=False)
+        parameters = {"device": DEVICE, "plan": plan, "own": [OWN_MAC], "purge": True, "node": "node0"}
+        return MODULE.program(MODULE.validated(parameters), check=False, diff=False)
 
     def side(self, expected: int, prepare: Callable[[], object] = lambda: None, times: int = 1) -> Side:
         """Ours, to be measured; it must make that many peers reachable, with one neighbour, fdb entry and route each."""
