@@ -29,7 +29,7 @@ build/packages.done: Makefile
 	@touch $@
 
 # This Python is the lab nodes' as well, where a module of Ansible's comes as source in an archive: with `ansible` imported at the start
-# (site, .pth), it takes the same code from here, compiled, which halves what it costs a node.
+# (site, .pth), it takes the same code from here, compiled, for three fifths of the CPU time.
 $(VENV)/done: requirements.txt | build/packages.done
 	@echo "Installing the Python packages of requirements.txt into $(VENV) ..."
 	@$(PYTHON) -c '$(NEW_ENOUGH)' || { echo "$(PYTHON) is older than Python 3.11: name a newer one, as in make PYTHON=python3.12." >&2; exit 1; }

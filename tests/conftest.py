@@ -15,8 +15,10 @@ from hypothesis import settings
 CHECKOUT = Path(__file__).resolve().parents[1]
 # The processes that tests start import the collection as the tests themselves do (pyproject.toml, pythonpath), and sitecustomize.py.
 os.environ["PYTHONPATH"] = f"{CHECKOUT}/build/collections:{CHECKOUT}/tests/python"
+# With it they would read letter by letter a module of Ansible's that comes to them on standard input.
+os.environ.pop("PYTHONUNBUFFERED", None)
 # Files and directories of tests, the longest first, so that no worker is left alone with a long one at the end.
-ORDER = ("test_molecule.py", "test_dual.py", "test_lint.py", "test_site.py", "integration", "lint", "kernel", "bench", "unit")
+ORDER = ("test_molecule.py", "test_dual.py", "test_lint.py", "test_site.py", "integration", "lint", "faults", "kernel", "bench", "unit")
 
 # How long an example takes is the machine's matter.
 settings.register_profile("podnet", deadline=None)

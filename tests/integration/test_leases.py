@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 from labs import DIRECTORY, Lab, Play, play, take_away
 
-NODES = ("node1", "node2", "node3", "node4")
-OTHERS = NODES[:3]  # node4 is what the steps are about
-PODS = {"node1": "172.20.0.2", "node2": "172.20.1.2", "node3": "172.20.2.2", "node4": "172.20.3.2"}
+NODES = ("node1", "node2", "node3")
+OTHERS = NODES[:2]  # node3 is what the steps are about
+PODS = {"node1": "172.20.0.2", "node2": "172.20.1.2", "node3": "172.20.2.2"}
 PEERS, LEDGER = "Reach the other nodes, and nobody else", "Allocate the pod subnets in the ledger"
 SETTLE = 1  # seconds after which a packet that has not come is lost
 # In a pod: a numbered packet to each other pod every few milliseconds, and a note of all that come, by their source address, until told
@@ -61,7 +61,7 @@ print(json.dumps({source: len(numbers) for source, numbers in come.items()}))
 
 
 class Cluster:
-    """A lab of four nodes whose inventory is written anew for each step."""
+    """A lab of three nodes whose inventory is written anew for each step."""
 
     def __init__(self, lab: Lab, directory: Path) -> None:
         self.lab = lab
@@ -72,9 +72,9 @@ class Cluster:
         shared = {"podnet_lab_directory": self.lab.directory, **variables}
         return play(f"playbooks/{name}.yml", "--diff", inventory=self._inventory, variables=shared)
 
-    def write(self, names: Sequence[str] = NODES, cluster_cidr: Any = "172.20.0.0/16", **of_node4: Any) -> None:
+    def write(self, names: Sequence[str] = NODES, cluster_cidr: Any = "172.20.0.0/16", **of_node3: Any) -> None:
         """The inventory: the hosts in this order, the last one in the control plane."""
-        hosts = {name: {"ansible_host": f"198.51.100.{name[4:]}", **(of_node4 if name == "node4" else {})} for name in names}
+        hosts = {name: {"ansible_host": f"198.51.100.{name[4:]}", **(of_node3 if name == "node3" else {})} for name in names}
         shared = {
             "ansible_connection": "podnet.baremetal.netns",
             "ansible_python_interpreter": sys.executable,
@@ -174,11 +174,11 @@ def test_a_node_that_leaves_costs_the_others_the_entries_for_it_alone(cluster: C
     assert changed(left) == [(LEDGER, ""), *((PEERS, name) for name in OTHERS)]
     for name in OTHERS:
         assert left.one(PEERS, name).commands == [
-            "ip route del 172.20.3.0/24 via 172.20.3.0 dev flannel.1 onlink proto 86",
-            "bridge fdb del 02:f1:ac:14:03:00 dev flannel.1 dst 198.51.100.4 self",
-            "ip neigh del 172.20.3.0 dev flannel.1",
+            "ip route del 172.20.2.0/24 via 172.20.2.0 dev flannel.1 onlink proto 86",
+            "bridge fdb del 02:f1:ac:14:02:00 dev flannel.1 dst 198.51.100.3 self",
+            "ip neigh del 172.20.2.0 dev flannel.1",
         ]
-    assert cluster.leases() == {**before, '"node4"': before['"node4"'].replace("active", "retired")}
+    assert cluster.leases() == {**before, '"node3"': before['"node3"'].replace("active", "retired")}
 
 
 def test_a_node_that_returns_costs_the_others_the_same_entries_and_itself_nothing(cluster: Cluster) -> None:
@@ -193,40 +193,40 @@ def test_a_node_that_returns_costs_the_others_the_same_entries_and_itself_nothin
 
 def test_a_rebuilt_node_has_its_old_identity_and_nobody_else_is_changed(cluster: Cluster) -> None:
     before = cluster.leases()
-    os.kill(cluster.lab.pids()["node4"], signal.SIGKILL)
+    os.kill(cluster.lab.pids()["node3"], signal.SIGKILL)
     cluster.play("lab_up").succeeded()
     with cluster.traffic(pods(*OTHERS)):
         rebuilt = cluster.play("site").succeeded()
-    assert {each.host for each in rebuilt.changed} == {"node4"}
+    assert {each.host for each in rebuilt.changed} == {"node3"}
     assert cluster.leases() == before
-    cluster.attach("node4")
-    for number in (1, 2, 3):  # its new network card is known on the underlay once it has spoken, and until then packets go to the old one
-        cluster.lab.run("node4", "ping", "-q", "-c", "1", f"198.51.100.{number}")
+    cluster.attach("node3")
+    for number in (1, 2):  # its new network card is known on the underlay once it has spoken, and until then packets go to the old one
+        cluster.lab.run("node3", "ping", "-q", "-c", "1", f"198.51.100.{number}")
     with cluster.traffic(pods(*NODES)):
         assert changed(cluster.play("site").succeeded()) == []
 
 
 def test_a_pin_moves_its_node_and_costs_the_others_the_entries_for_it_alone(cluster: Cluster) -> None:
-    cluster.drain("node4")
+    cluster.drain("node3")
     before = cluster.leases()
     cluster.write(podnet_pod_subnet="172.20.9.0/24")
     with cluster.traffic(pods(*OTHERS)):
         pinned = cluster.play("site").succeeded()
-    assert {each for each in changed(pinned) if each[1] != "node4"} == {(LEDGER, ""), *((PEERS, name) for name in OTHERS)}
+    assert {each for each in changed(pinned) if each[1] != "node3"} == {(LEDGER, ""), *((PEERS, name) for name in OTHERS)}
     for name in OTHERS:
         commands = pinned.one(PEERS, name).commands
         assert len(commands) == 6
-        assert all("172.20.3.0" in each or "172.20.9.0" in each or "02:f1:ac:14:0" in each for each in commands)
-    assert cluster.leases() == {**before, '"node4"': before['"node4"'].replace("172.20.3.0", "172.20.9.0")}
-    cluster.attach("node4")
-    with cluster.traffic({**pods(*OTHERS), "node4": "172.20.9.2"}):
+        assert all("172.20.2.0" in each or "172.20.9.0" in each or "02:f1:ac:14:0" in each for each in commands)
+    assert cluster.leases() == {**before, '"node3"': before['"node3"'].replace("172.20.2.0", "172.20.9.0")}
+    cluster.attach("node3")
+    with cluster.traffic({**pods(*OTHERS), "node3": "172.20.9.2"}):
         assert changed(cluster.play("site").succeeded()) == []
 
 
 def test_a_further_range_is_told_to_every_node_and_no_device_or_entry_changes(cluster: Cluster) -> None:
     before = cluster.leases()
     cluster.write(cluster_cidr=["172.20.0.0/16", "172.30.0.0/16"], podnet_pod_subnet="172.20.9.0/24")
-    with cluster.traffic({**pods(*OTHERS), "node4": "172.20.9.2"}):
+    with cluster.traffic({**pods(*OTHERS), "node3": "172.20.9.2"}):
         grown = cluster.play("site").succeeded()
     told = ("Masquerade what leaves the cluster", "Tell the CNI plugins and flannel's users about it", "Write the CNI configuration")
     assert changed(grown) == [(LEDGER, ""), *((task, name) for task in told for name in NODES)]
@@ -236,14 +236,14 @@ def test_a_further_range_is_told_to_every_node_and_no_device_or_entry_changes(cl
 
 
 def test_pods_of_two_ranges_reach_each_other_by_their_own_addresses(cluster: Cluster) -> None:
-    cluster.drain("node4")
+    cluster.drain("node3")
     cluster.write(cluster_cidr=["172.20.0.0/16", "172.30.0.0/16"], podnet_pod_subnet="172.30.5.0/24")
     with cluster.traffic(pods(*OTHERS)):
         moved = cluster.play("site").succeeded()
-    assert {each for each in changed(moved) if each[1] != "node4"} == {(LEDGER, ""), *((PEERS, name) for name in OTHERS)}
-    assert '"Network": "172.30.0.0/16"' in cluster.lab.run("node4", "cat", "/etc/kube-flannel/net-conf.json").stdout
-    cluster.attach("node4")
-    with cluster.traffic({**pods(*OTHERS), "node4": "172.30.5.2"}):
+    assert {each for each in changed(moved) if each[1] != "node3"} == {(LEDGER, ""), *((PEERS, name) for name in OTHERS)}
+    assert '"Network": "172.30.0.0/16"' in cluster.lab.run("node3", "cat", "/etc/kube-flannel/net-conf.json").stdout
+    cluster.attach("node3")
+    with cluster.traffic({**pods(*OTHERS), "node3": "172.30.5.2"}):
         assert changed(cluster.play("site").succeeded()) == []
 
 
