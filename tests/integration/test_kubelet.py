@@ -187,6 +187,38 @@ def test_a_kubelet_without_api_server_has_its_pod_subnet_and_nobody_to_ask(node:
     node.role(kubelet_state="absent").succeeded()
 
 
+# A package of the name kubelet in a repository of the node's own. Nothing outside of the node is asked or changed.
+REPOSITORY = """\
+set -eu
+cd /run/repository
+install -D -m 755 /opt/test/kubelet tree/usr/bin/kubelet
+mkdir tree/DEBIAN
+printf 'Package: kubelet\\nVersion: 1.31.4-1\\nArchitecture: all\\nMaintainer: podnet\\nDescription: for tests\\n' >tree/DEBIAN/control
+dpkg-deb --root-owner-group --build tree kubelet.deb >&2
+{ dpkg-deb --field kubelet.deb; echo Filename: ./kubelet.deb; stat -c 'Size: %s' kubelet.deb; } >Packages
+sha256sum kubelet.deb | sed 's/\\(.*\\)  .*/SHA256: \\1/' >>Packages
+cp -a /etc/apt apt
+rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*
+echo 'deb [trusted=yes] file:/run/repository ./' >/etc/apt/sources.list
+apt-get update --quiet=2
+"""
+
+
+def test_a_package_brings_the_kubelet_and_stays(node: Node) -> None:
+    node.lab.run("node1", "mkdir", "/run/repository")
+    try:
+        node.lab.run("node1", "sh", "-c", REPOSITORY)
+        packaged = {"kubelet_install": "package", "kubelet_binary": "/usr/bin/kubelet"}
+        unknown = node.role("--check", **packaged)
+        assert "kubelet_version is empty: there is no /usr/bin/kubelet to ask yet" in unknown.one("unknown version").msg
+        assert node.role(**packaged).succeeded().one("Install the package").changed
+        assert "\nExecStart=/usr/bin/kubelet " in node.read(DROP_IN)
+        node.role(kubelet_state="absent", **packaged).succeeded()
+        assert node.read("/usr/bin/kubelet") == SAYS.format("1.31.4")
+    finally:
+        node.lab.run("node1", "sh", "-c", "dpkg --purge kubelet; rm -rf /etc/apt; mv /run/repository/apt /etc/apt; rm -rf /run/repository")
+
+
 def test_a_unit_of_somebody_else_is_not_replaced(node: Node) -> None:
     node.write(UNIT, KUBESPRAY_UNIT, "644")
     refused = node.role()
