@@ -132,12 +132,12 @@ def directory_lock(path: str) -> Iterator[None]:
         os.close(directory)
 
 
-@nothing_is_garbage()
 def target(parameters: Mapping[str, Any]) -> LedgerFile:
     """What the options of pod_subnet ask for of a file; `hosts` is a list by now."""
     return LedgerFile(parameters["ledger"], change_of(parameters), brief=bool(parameters["brief"]))
 
 
+@nothing_is_garbage()
 def change_of(parameters: Mapping[str, Any]) -> Callable[..., Ledger | None]:
     """What the same options make of a ledger, and of what is `occupied` beside it (`_plan.plan`)."""
     if parameters["state"] == "absent":

@@ -257,7 +257,7 @@ def plan(ledger: Ledger | None, network: Network, hosts: Iterable[Host], occupie
     What is `occupied` is not given to a new node.
     """
     ordered = sorted(hosts, key=attrgetter("name"))
-    before = _renamed(ledger or Ledger(0, network, ()), ordered)
+    before = renamed(ledger or Ledger(0, network, ()), ordered)
     _check_names(ordered, before)
     _check_underlays(ordered, network)
     after = before.followed_by(network, _changed(before, network, ordered, occupied))
@@ -347,7 +347,7 @@ def _namesakes(ledger: Ledger) -> Iterator[str]:
             )
 
 
-def _renamed(before: Ledger, hosts: Sequence[Host]) -> Ledger:
+def renamed(before: Ledger, hosts: Sequence[Host]) -> Ledger:
     """The ledger with the leases of renamed hosts under their new names."""
     told = [host for host in hosts if host.renamed_from]
     if not told:
