@@ -19,15 +19,13 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._adopt import (
     kubernetes_claims,
     warnings,
 )
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
-from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import LedgerFile
-from ansible_collections.podnet.baremetal.plugins.module_utils._plan import INVENTORY, Host, Ledger, Network
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
+from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import RULES
+from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Ledger, Network, hosts_of
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._inventory import inventory_hosts
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._ledger_action import LedgerAction, Target
-from ansible_collections.podnet.baremetal.plugins.plugin_utils._place import LEDGER, etcd_place
 
 NETWORK = ("cluster_cidr", "service_cidr", "node_prefix", "reserved")
-HOST = ("name", "underlay", "subnet", "node_prefix", "mac")
 
 
 class ActionModule(LedgerAction):
@@ -36,26 +34,23 @@ class ActionModule(LedgerAction):
     _said: list[str]
 
     def target(self, variables: Mapping[str, Any]) -> Target:
-        _, options = ActionBase.validate_argument_spec(self, argument_spec=ARGUMENTS)
+        _, options = ActionBase.validate_argument_spec(self, argument_spec=ARGUMENTS, required_together=RULES["required_together"])
         cluster = self._cluster(options, variables)
         looks: list[list[str]] = []
 
-        def change(found: Ledger | None) -> Ledger:
+        def change(found: Ledger | None, **_occupied: object) -> Ledger:
             looks.append(warnings(found, cluster))
             self._said = looks[0]  # the second look finds what the first one led to
             return adopted(found, cluster)
 
-        path = self._loader.path_dwim(options["ledger"])
-        return lambda: LedgerFile(path, change, brief=options["brief"])
+        return lambda: self.ledger(options, change)
 
     def warnings(self) -> list[str]:
         return self._said
 
     def _cluster(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> Cluster:
-        if etcd_place(options["ledger"]):
-            raise refuse(INVENTORY, LEDGER, options["ledger"], "adopt into a file, with -e podnet_ledger=FILE, and put that into etcd then")
         network = Network.of(*(options[option] for option in NETWORK))
-        hosts = tuple(Host.of(**{option: host[option] for option in HOST}) for host in inventory_hosts(variables))
+        hosts = tuple(hosts_of(inventory_hosts(variables)))
         unreachable = tuple(name for name, found in options["nodes"].items() if "device" not in found)
         generation = max((found.get("generation", 0) for found in options["nodes"].values()), default=0)
         return Cluster(network, hosts, tuple(self._claims(options, network)), options["vni"], options["port"], unreachable, generation)

@@ -92,6 +92,11 @@ ARGUMENTS: dict[str, Any] = {
     "nodes": {"type": "dict", "default": {}},
     "kubernetes": {"type": "path"},
     "etcd": {"type": "path"},
+    "etcd_user": {"type": "str"},
+    "etcd_password": {"type": "str", "no_log": True},
+    "etcd_ca": {"type": "path"},
+    "etcd_certificate": {"type": "path"},
+    "etcd_key": {"type": "path"},
     "brief": {"type": "bool", "default": False},
 }
 Said = Mapping[Fact, Sequence[str]]  # the facts that were said of a node, and who said so
@@ -217,12 +222,13 @@ def adopted(ledger: Ledger | None, cluster: Cluster) -> Ledger:
 
     Raises Refused, with all of it, where two sources disagree or the nodes do not go together.
     """
-    said = _said(ledger, cluster)
+    known = _known(ledger, cluster)
+    said = _said(known, cluster)
     lines = sorted({*_disagreements(said), *_impossible(said, cluster.network), *_shared(said)})
     if lines:
         listed = "\n".join(f"  {line}" for line in lines)
         raise Refused(f"{len(lines)} conflicts stand against adopting the cluster, and nothing was written:\n{listed}")
-    before = ledger or Ledger(0, cluster.network, ())
+    before = known or Ledger(0, cluster.network, ())
     held, hosts = {lease.name for lease in before.leases}, {host.name for host in cluster.hosts}
     leases = [
         replace(_lease(name, facts, cluster.network), state=ACTIVE if name in hosts else RETIRED, why="kept" if name in held else ADOPTED)
@@ -239,7 +245,7 @@ def adopted(ledger: Ledger | None, cluster: Cluster) -> Ledger:
 
 def warnings(ledger: Ledger | None, cluster: Cluster) -> list[str]:
     """What a person should know before site.yml runs."""
-    said = _said(ledger, cluster)
+    said = _said(_known(ledger, cluster), cluster)
     hosts = {host.name for host in cluster.hosts}
     known = {name for name, facts in said.items() if _values(facts, SUBNET)}
     strange = {name for name in known - hosts if any(by != LEDGER for fact, who in said[name].items() for by in who if fact.what == SUBNET)}
@@ -272,6 +278,13 @@ def _lease(name: str, facts: Said, network: Network) -> Lease:
 def _family(subnets: Iterable[str]) -> int:
     """Of a device that carries these: flannel.1 is the one for IPv4 and, where it is alone, for both."""
     return min(map(family_of, subnets))
+
+
+def _known(ledger: Ledger | None, cluster: Cluster) -> Ledger | None:
+    """The ledger with the leases that it has by the old names of renamed hosts under the new ones."""
+    held = {lease.name for lease in ledger.leases} if ledger else set()
+    hosts = [host if host.renamed_from in held else host._replace(renamed_from=None) for host in cluster.hosts]
+    return ledger and _plan.renamed(ledger, hosts)
 
 
 def _said(ledger: Ledger | None, cluster: Cluster) -> dict[str, Said]:

@@ -8,68 +8,75 @@ A ledger may have tens of thousands of networks, for which the objects of ipaddr
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import partial
 from heapq import heappop, heappush
 from ipaddress import ip_network
-from itertools import repeat
-from operator import and_
+from itertools import chain, repeat
+from operator import and_, attrgetter, itemgetter
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 Block = tuple[int, int, int]  # family, first address, prefix length
 
-IPV4, IPV6, DOTS = 4, 6, 3
+IPV4, IPV6 = 4, 6
 BITS = {IPV4: 32, IPV6: 128}
-OCTETS = {str(number): number for number in range(256)}
-LENGTHS = {str(number): number for number in range(33)}
-HOST_BITS = [(1 << 32 - prefix) - 1 for prefix in range(33)]
-UNICAST = {*range(1, 224)} - {127}  # first octets of IPv4; what is special beyond them is for ipaddress to judge
+DOMAINS = {IPV4: AF_INET, IPV6: AF_INET6}
+LENGTHS = {family: {str(prefix): prefix for prefix in range(bits + 1)} for family, bits in BITS.items()}
+HOST_BITS = {family: [(1 << bits - prefix) - 1 for prefix in range(bits + 1)] for family, bits in BITS.items()}
+# First octets of unicast addresses; what is special beyond them is for ipaddress to judge.
+UNICAST = {IPV4: {*range(1, 224)} - {127}, IPV6: {*range(1, 255)}}
 
 
-def address_numbers(texts: Sequence[str]) -> tuple[int, ...]:
-    """The numbers of unicast IPv4 addresses as they are usually written. Raises ValueError for any other text, be it an address or not.
+def address_numbers(texts: Iterable[str]) -> dict[int, list[int]]:
+    """The numbers of unicast addresses as they are usually written. Raises ValueError for any other text, be it an address or not.
 
     All are read at once, and so are networks below: one by one they would cost ten times as much.
     """
-    if not texts:
-        return ()
-    if {text.count(".") for text in texts} != {DOTS}:
-        raise ValueError(texts)
-    return struct.unpack(f">{len(texts)}I", _octets(".".join(texts)))
+    return {family: _numbers(family, own) for family, own in _by_family(texts).items()}
 
 
-@lru_cache(4)  # the underlays of all hosts are asked for as they are read and as they are planned
-def _octets(addresses: str) -> bytes:
-    octets = bytes(_looked_up(OCTETS, addresses.split(".")))
-    if not UNICAST.issuperset(octets[::4]):
-        raise ValueError(addresses)
-    return octets
+def usual_blocks(texts: Iterable[str]) -> list[Block]:
+    """The blocks that networks are as they are usually written, IPv4 first. Raises ValueError for any other text."""
+    return list(chain.from_iterable(_blocks(family, own) for family, own in _by_family(texts).items()))
 
 
-def usual_blocks(texts: Sequence[str]) -> list[Block]:
-    """The blocks that IPv4 networks are as they are usually written. Raises ValueError for any other text, be it a network or not."""
-    if {text.count("/") for text in texts} - {1}:
-        raise ValueError(texts)
-    parts = "/".join(texts).split("/") if texts else []
-    numbers, prefixes = address_numbers(parts[::2]), _looked_up(LENGTHS, parts[1::2])
-    if any(map(and_, numbers, map(HOST_BITS.__getitem__, prefixes))):
-        raise ValueError(texts)
-    return list(zip(repeat(IPV4), numbers, prefixes))
+def _by_family(texts: Iterable[str]) -> dict[int, list[str]]:
+    six = [text for text in texts if ":" in text]
+    return {IPV4: [text for text in texts if ":" not in text] if six else list(texts), IPV6: six}
 
 
-def _looked_up(numbers: Mapping[str, int], texts: Iterable[str]) -> list[int]:
+def _numbers(family: int, texts: list[str]) -> list[int]:
+    domain = DOMAINS[family]
     try:
-        return list(map(numbers.__getitem__, texts))
+        packed = list(map(inet_pton, repeat(domain), texts))
+    except OSError as error:
+        raise ValueError(texts) from error
+    if not UNICAST[family].issuperset(map(itemgetter(0), packed)):
+        raise ValueError(texts)
+    # inet_pton(3) takes an IPv4 address in one form alone, and an IPv6 address in many.
+    if family == IPV6 and list(map(inet_ntop, repeat(domain), packed)) != texts:
+        raise ValueError(texts)
+    return list(map(partial(int.from_bytes, byteorder="big"), packed))
+
+
+def _blocks(family: int, texts: list[str]) -> Iterator[Block]:
+    parts = [text.partition("/") for text in texts]
+    numbers = _numbers(family, [part[0] for part in parts])
+    try:
+        prefixes = [LENGTHS[family][part[2]] for part in parts]
     except KeyError as error:
         raise ValueError(texts) from error
+    if any(map(and_, numbers, map(HOST_BITS[family].__getitem__, prefixes))):
+        raise ValueError(texts)
+    return zip(repeat(family), numbers, prefixes)
 
 
 def blocks_of(texts: Sequence[str]) -> list[Block]:
-    """The blocks that valid networks are."""
+    """The blocks that valid networks are, IPv4 first."""
     with suppress(ValueError):
         return usual_blocks(texts)
-    networks = map(ip_network, texts)
+    networks = sorted(map(ip_network, texts), key=attrgetter("version"))
     return [(network.version, int(network.network_address), network.prefixlen) for network in networks]
 
 

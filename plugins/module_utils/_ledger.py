@@ -9,9 +9,8 @@ import fcntl
 import gc
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,16 +18,13 @@ from typing import Any
 from ansible_collections.podnet.baremetal.plugins.module_utils import _plan
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._files import write_atomically
-from ansible_collections.podnet.baremetal.plugins.module_utils._plan import ACTIVE, RETIRED, Host, Lease, Ledger, Network
+from ansible_collections.podnet.baremetal.plugins.module_utils._lines import Line, lines_in
+from ansible_collections.podnet.baremetal.plugins.module_utils._plan import ACTIVE, KEPT, RETIRED, Host, Lease, Ledger, Network
 
 LIMIT = 64 << 20
 MODE = 0o644
 NODES = ',\n  "nodes": {\n'
 END = "\n  }\n}\n"
-NODE_LINE = re.compile(
-    r'^    "([^"]+)": \{"subnets": \["([^"]+)"(?:, "([^"]+)")?\], "underlay": "([^"]+)", (?:"mac": "([^"]+)", )?"state": "([^"]+)"\},?$',
-    re.MULTILINE,
-)
 MERGE_MARKERS = ("<<<<<<< ", "=======", ">>>>>>> ")
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -87,8 +83,10 @@ class LedgerFile:
         self.planned: Ledger | None = None
         self._written: bytes | None = None
 
-    def lock(self) -> AbstractContextManager[None]:
-        return directory_lock(self.name)
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        with nothing_is_garbage(), directory_lock(self.name):
+            yield
 
     def drift(self) -> list[LineChange]:
         raw = _bytes(self.name)
@@ -139,6 +137,7 @@ def target(parameters: Mapping[str, Any]) -> LedgerFile:
     return LedgerFile(parameters["ledger"], change_of(parameters), brief=bool(parameters["brief"]))
 
 
+@nothing_is_garbage()
 def change_of(parameters: Mapping[str, Any]) -> Callable[..., Ledger | None]:
     """What the same options make of a ledger, and of what is `occupied` beside it (`_plan.plan`)."""
     if parameters["state"] == "absent":
@@ -186,15 +185,13 @@ def parse(raw: bytes, path: str) -> Ledger:
 def _as_we_write_it(raw: bytes, path: str) -> Ledger | None:
     """The ledger, if it has a node on each line as `text` writes it; None for what has to be looked at more closely."""
     try:
-        head, _, nodes = raw.decode("ascii").partition(NODES)
-        rows = NODE_LINE.findall(nodes)
-        if not nodes.endswith(END) or (nodes.count("\n"), nodes.count("},\n")) != (len(rows) + 2, len(rows) - 1):
-            return None  # there is more, or something else, than a node on each line
-        without_nodes = _plan.ledger_of({**json.loads(head + "}", object_pairs_hook=_distinct), "nodes": {}}, path)
-        leases = tuple(
-            Lease(name, (one, other) if other else (one,), underlay, mac or None, state) for name, one, other, underlay, mac, state in rows
-        )
-        return _plan.valid_ledger(path, replace(without_nodes, leases=leases))
+        text = raw.decode("ascii")
+        start = text.index(NODES)
+        if not text.endswith(END):
+            return None
+        lines = lines_in(text, start + len(NODES))
+        empty = _plan.ledger_of({**json.loads(text[:start] + "}", object_pairs_hook=_distinct), "nodes": {}}, path)
+        return _plan.ledger_with(empty, lines)
     except (ValueError, TypeError, RecursionError, Refused):
         return None
 
@@ -263,52 +260,47 @@ def _open_directory(path: str) -> int:
 
 def text(ledger: Ledger) -> str:
     """The file's text: the same ledger always gives the same bytes."""
-    nodes = ",\n".join([f"    {_node_line(lease)}" for lease in ledger.leases])
-    members = [f'"generation": {ledger.generation}', _network_line(ledger), f'"nodes": {{\n{nodes}\n  }}' if nodes else '"nodes": {}']
-    return "{\n" + ",\n".join(f"  {member}" for member in members) + "\n}\n"
+    head = f'{{\n  "generation": {ledger.generation},\n  {_network_line(ledger)}'
+    if not ledger.lines:
+        return head + ',\n  "nodes": {}\n}\n'
+    first, *others = [line.text for line in ledger.lines]
+    return ",\n    ".join([f"{head}{NODES}    {first}", *others]) + END
 
 
 def _network_line(ledger: Ledger) -> str:
     return f'"network": {json.dumps(_plan.document_of(replace(ledger, leases=()))["network"])}'
 
 
-def _node_line(lease: Lease) -> str:
-    """As json.dumps writes it. What a lease holds is checked: there is nothing in it that JSON would have to escape."""
-    subnets = '", "'.join(lease.subnets)
-    more = "".join([f'"{name}": "{value}", ' for name in _plan.OPTIONAL if (value := getattr(lease, name))])
-    return f'"{lease.name}": {{"subnets": ["{subnets}"], "underlay": "{lease.underlay}", {more}"state": "{lease.state}"}}'
-
-
 def line_changes(old: Ledger | None, new: Ledger | None) -> list[LineChange]:
     """The lines in which the two differ. The generation goes with them and has none of its own."""
     if new is None or new == old:
         return []
-    was = {lease.name: lease for lease in old.leases} if old else {}
-    found = [(before, lease) for lease in new.leases if (before := was.pop(lease.name, None)) is not lease and before != lease]
-    gone = {lease.subnets: lease for lease in was.values()}
-    pairs: list[tuple[Lease | None, Lease | None]] = [(before or gone.pop(lease.subnets, None), lease) for before, lease in found]
-    pairs += [(lease, None) for lease in gone.values()]
-    lines = [_lease_change(*pair) for pair in sorted(pairs, key=_name_of)]
+    was = {**old.by_name} if old else {}
+    found = [(before, line) for line in new.lines if (before := was.pop(line.name, None)) is not line and before != line]
+    gone = {line.subnets: line for line in was.values()}
+    pairs: list[tuple[Line | None, Line | None]] = [(before or gone.pop(line.subnets, None), line) for before, line in found]
+    pairs += [(line, None) for line in gone.values()]
+    changes = [_line_change(*pair, new.whys) for pair in sorted(pairs, key=_name_of)]
     if old is None or old.network != new.network:
         command = f"network {', '.join(new.network.cluster_cidrs)}"
-        lines.insert(0, LineChange(command, _network_line(old) if old else "", _network_line(new)))
-    return lines
+        changes.insert(0, LineChange(command, _network_line(old) if old else "", _network_line(new)))
+    return changes
 
 
-def _name_of(pair: tuple[Lease | None, Lease | None]) -> str:
-    lease = pair[1] or pair[0]
-    return lease.name if lease else ""
+def _name_of(pair: tuple[Line | None, Line | None]) -> str:
+    line = pair[1] or pair[0]
+    return line.name if line else ""
 
 
-def _lease_change(old: Lease | None, new: Lease | None) -> LineChange:
-    return LineChange(_command(old, new), _node_line(old) if old else "", _node_line(new) if new else "")
+def _line_change(old: Line | None, new: Line | None, whys: Mapping[str, str]) -> LineChange:
+    return LineChange(_command(old, new, whys), old.text if old else "", new.text if new else "")
 
 
-def _command(old: Lease | None, new: Lease | None) -> str:
-    lease = new or old
-    if lease is None:
+def _command(old: Line | None, new: Line | None, whys: Mapping[str, str]) -> str:
+    line = new or old
+    if line is None:
         return ""
-    what = f"{lease.name} {','.join(lease.subnets)}"
+    what = f"{line.name} {','.join(line.subnets)}"
     if new is None:
         return f"release {what}"
     if old and old.name != new.name:
@@ -316,8 +308,8 @@ def _command(old: Lease | None, new: Lease | None) -> str:
     if new.state == RETIRED:
         return f"retire {what}"
     if old and (old.state, old.subnets) == (ACTIVE, new.subnets):
-        what += "".join(f" underlay {vtep.underlay} mac {vtep.mac}" for vtep in new.vteps)
-    return f"lease {what} ({new.why})"
+        what += "".join(f" underlay {vtep.underlay} mac {vtep.mac}" for vtep in _plan.lease_on(new).vteps)
+    return f"lease {what} ({whys.get(new.name, KEPT)})"
 
 
 # --- what a task gets back ------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,6 @@ from typing import Any, NamedTuple, TypeVar, Union
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._blocks import (
     BITS,
-    IPV4,
     IPV6,
     Block,
     Pool,
@@ -34,6 +32,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._blocks import (
 )
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_address, valid_mac
+from ansible_collections.podnet.baremetal.plugins.module_utils._lines import COLONS, Line, line_of
 
 Subnet = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 T = TypeVar("T")
@@ -48,11 +47,10 @@ DEFAULT_PREFIX = {4: 24, 6: 64}
 FLANNEL_FAMILY = {4: "", 6: "IPV6_"}  # subnet.go, WriteSubnetFile
 FLANNEL_ENABLES = {4: True, 6: False}  # config.go, ParseConfig
 NEARLY_FULL = 80  # percent
-RARE = ("subnet", "node_prefix", "mac", "renamed_from")
 OPTIONAL = ("underlay6", "mac", "mac6")  # of a node in the ledger
 SHOWN = 80
-LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*", re.ASCII | re.IGNORECASE)
+LABEL = r"[A-Za-z0-9](?:[-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(?:\.{LABEL})*")
 NUMBER = re.compile(r"[0-9]{1,19}", re.ASCII)
 JSON_WORD: dict[type[Any], str] = {int: "a number", str: "a text", list: "a list", Mapping: "an object"}
 EXPECTED_NETWORK = "expected a network such as 172.20.0.0/16 or fd00:10:244::/48"
@@ -150,29 +148,68 @@ class Lease:
         return self.vteps[0].mac
 
 
+class Leases(Sequence[Lease]):
+    """Leases that are made of their lines when somebody looks at one. `whys` has what is not kept, by name."""
+
+    def __init__(self, lines: Sequence[Line], whys: Mapping[str, str]) -> None:
+        self.lines = lines
+        self.whys = whys
+
+    def __eq__(self, other: object) -> bool:
+        return self.lines == other.lines if isinstance(other, Leases) else self._made == other
+
+    def __hash__(self) -> int:
+        return hash(self._made)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._made[index]
+
+    def __iter__(self) -> Iterator[Lease]:
+        return iter(self._made)
+
+    @cached_property
+    def _made(self) -> tuple[Lease, ...]:
+        return tuple([replace(lease_on(line), why=self.whys.get(line.name, KEPT)) for line in self.lines])
+
+
 @dataclass(frozen=True)
 class Ledger:
     """All leases, sorted by name. `generation` grows by one with each change."""
 
     generation: int
     network: Network
-    leases: tuple[Lease, ...]
+    leases: Sequence[Lease]
+
+    @cached_property
+    def lines(self) -> Sequence[Line]:
+        """The same as lines, for what looks at all of them."""
+        return self.leases.lines if isinstance(self.leases, Leases) else [line_with(lease) for lease in self.leases]
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Line]:
+        return {line.name: line for line in self.lines}
+
+    @cached_property
+    def odd(self) -> list[Line]:
+        """Those that have more than one IPv4 subnet at one IPv4 address, or something else."""
+        return [line for line in self.lines if line.second or line.text.count(":") != COLONS]
+
+    @cached_property
+    def whys(self) -> Mapping[str, str]:
+        """How the plan came to the leases that it did not just keep, by their names."""
+        return self.leases.whys if isinstance(self.leases, Leases) else {lease.name: lease.why for lease in self.leases}
 
     @cached_property
     def blocks(self) -> list[Block]:
         """The subnets of all leases, sorted."""
-        return sorted(self.usual_blocks or blocks_of(self.subnets))
-
-    @cached_property
-    def usual_blocks(self) -> list[Block]:
-        """The same in the order of the leases, if all are IPv4 networks as they are usually written; else nothing."""
-        with suppress(ValueError):
-            return usual_blocks(self.subnets)
-        return []
+        return sorted(blocks_of(self.subnets))
 
     @cached_property
     def subnets(self) -> list[str]:
-        return [subnet for lease in self.leases for subnet in lease.subnets]
+        return [subnet for line in self.lines for subnet in line.subnets]
 
     @cached_property
     def room(self) -> dict[int, tuple[int, int]]:
@@ -188,14 +225,15 @@ class Ledger:
         vars(after)["blocks"] = self.blocks
         return after
 
-    def followed_by(self, network: Network, leases: tuple[Lease, ...]) -> Ledger:
-        """The ledger of the next plan, which knows the blocks of this one: most are the same, and to read them again costs more."""
-        after = Ledger(self.generation, network, leases)
-        known = dict(zip(self.subnets, self.usual_blocks))
-        if known:
-            new = [subnet for subnet in after.subnets if subnet not in known]
-            known.update(zip(new, blocks_of(new)))
-            vars(after)["blocks"] = sorted(map(known.__getitem__, after.subnets))
+    def followed_by(self, network: Network, leases: Iterable[Lease]) -> Ledger:
+        """The ledger with these leases added, or in the place of those of the same names."""
+        known = self.by_name
+        changed = {lease.name: line_with(lease) for lease in leases}
+        lines = sorted({**known, **changed}.values())
+        after = Ledger(self.generation, network, Leases(lines, {lease.name: lease.why for lease in leases}))
+        left = set(blocks_of([subnet for name in changed.keys() & known for subnet in known[name].subnets]))
+        taken = blocks_of([subnet for line in changed.values() for subnet in line.subnets])
+        vars(after)["blocks"] = sorted([block for block in self.blocks if block not in left] + taken)
         return after
 
 
@@ -219,10 +257,10 @@ def plan(ledger: Ledger | None, network: Network, hosts: Iterable[Host], occupie
     What is `occupied` is not given to a new node.
     """
     ordered = sorted(hosts, key=attrgetter("name"))
-    before = _renamed(ledger or Ledger(0, network, ()), ordered)
+    before = renamed(ledger or Ledger(0, network, ()), ordered)
     _check_names(ordered, before)
     _check_underlays(ordered, network)
-    after = before.followed_by(network, _assign(before, network, ordered, occupied))
+    after = before.followed_by(network, _changed(before, network, ordered, occupied))
     _check_leases(INVENTORY, after)
     _check_families(after)
     return after if after == ledger else after.of_generation(before.generation + 1)
@@ -232,18 +270,18 @@ def and_the_others(ledger: Ledger | None, hosts: Iterable[Host]) -> list[Host]:
     """The hosts, and the active nodes that are not among them, as they are: for an inventory that has a part of the cluster."""
     listed = list(hosts)
     names = {name for host in listed for name in (host.name, host.renamed_from)}
-    active = [lease for lease in (ledger.leases if ledger else ()) if lease.state == ACTIVE]
-    return listed + [Host(lease.name, lease.underlay, underlay6=lease.underlay6) for lease in active if lease.name not in names]
+    active = [line for line in (ledger.lines if ledger else ()) if line.state == ACTIVE]
+    return listed + [Host(line.name, line.underlay, underlay6=line.underlay6) for line in active if line.name not in names]
 
 
 def release(ledger: Ledger, name: str) -> Ledger:
     """Give back the subnet of a retired node; a name that has none is no error."""
-    kept = tuple(lease for lease in ledger.leases if lease.name != name)
-    if len(kept) == len(ledger.leases):
+    kept = [line for line in ledger.lines if line.name != name]
+    if len(kept) == len(ledger.lines):
         return ledger
-    if any(lease.name == name and lease.state == ACTIVE for lease in ledger.leases):
+    if any(line.name == name and line.state == ACTIVE for line in ledger.lines):
         raise refuse(_shown(name), "its lease", ACTIVE, "only a retired lease can be released: take the host out of the inventory first")
-    return replace(ledger, generation=ledger.generation + 1, leases=kept)
+    return replace(ledger, generation=ledger.generation + 1, leases=Leases(kept, ledger.whys))
 
 
 def all_peers(ledger: Ledger) -> tuple[Peer, ...]:
@@ -270,7 +308,7 @@ def pod_subnets(names: Iterable[str], cluster_cidr: Any, taken: Mapping[str, Any
     before = Ledger(0, network, leases)
     hosts = [Host(_host_name(who, name), "") for name in sorted(names)]
     _check_names(hosts, before)
-    after = Ledger(0, network, _assign(before, network, hosts))
+    after = Ledger(0, network, before.followed_by(network, _changed(before, network, hosts)).leases)  # which knows nothing of blocks yet
     _check_leases(who, after)
     wanted = {host.name for host in hosts}
     return {lease.name: lease.subnets for lease in after.leases if lease.name in wanted}
@@ -298,17 +336,18 @@ def warnings(ledger: Ledger) -> tuple[str, ...]:
 
 def _namesakes(ledger: Ledger) -> Iterator[str]:
     """Of new nodes at the underlay address of a retired one."""
-    new = {lease.underlay: lease for lease in ledger.leases if lease.why == "new"}
-    for old in ledger.leases if new else ():
-        if old.state == RETIRED and old.underlay in new:
-            lease = new[old.underlay]
+    retired, whys = [line for line in ledger.lines if line.state == RETIRED], ledger.whys
+    new = {line.underlay: line.name for line in ledger.lines if whys.get(line.name) == "new"} if retired else {}
+    for old in retired:
+        name = new.get(old.underlay)
+        if name:
             yield (
-                f"{lease.name}: {UNDERLAY} is {lease.underlay}: the retired {old.name} with {', '.join(old.subnets)} had the same, and "
-                f"{lease.name} got a lease of its own, as another node: if it is {old.name} by a new name, say {RENAMED}: {old.name}."
+                f"{name}: {UNDERLAY} is {old.underlay}: the retired {old.name} with {', '.join(old.subnets)} had the same, and "
+                f"{name} got a lease of its own, as another node: if it is {old.name} by a new name, say {RENAMED}: {old.name}."
             )
 
 
-def _renamed(before: Ledger, hosts: Sequence[Host]) -> Ledger:
+def renamed(before: Ledger, hosts: Sequence[Host]) -> Ledger:
     """The ledger with the leases of renamed hosts under their new names."""
     told = [host for host in hosts if host.renamed_from]
     if not told:
@@ -338,16 +377,19 @@ def _take_over(host: Host, leases: dict[str, Lease], names: set[str]) -> None:
     leases[host.name] = replace(leases.pop(name), name=host.name)
 
 
-def _assign(before: Ledger, network: Network, hosts: Sequence[Host], occupied: Iterable[str] = ()) -> tuple[Lease, ...]:
+def _changed(before: Ledger, network: Network, hosts: Sequence[Host], occupied: Iterable[str] = ()) -> list[Lease]:
+    """The leases of all but those of whom nothing is new, as of most hosts in most runs."""
     _check_pins(hosts, network)
-    held = {lease.name: lease for lease in before.leases}
     space = _Space(network, hosts, before, occupied)
+    held = {**before.by_name}
+    both = len(network.node_prefixes) > 1
     leases = []
     for host in hosts:
-        old = held.pop(host.name, None)
-        leases.append(old if old and _unchanged(old, host, network) else _lease(host, old, network, space))
-    leases += [replace(lease, state=RETIRED, why=KEPT) for lease in held.values()]
-    return tuple(sorted(leases, key=attrgetter("name")))
+        line = held.pop(host.name, None)
+        settled = line and (host.underlay, host.underlay6, ACTIVE, both) == (line.underlay, line.underlay6, line.state, line.second != "")
+        if not settled or host.pins or host.mac or host.mac6:
+            leases.append(_lease(host, lease_on(line) if line else None, network, space))
+    return leases + [replace(lease_on(line), state=RETIRED) for line in held.values() if line.state == ACTIVE]
 
 
 def _lease(host: Host, old: Lease | None, network: Network, space: _Space) -> Lease:
@@ -375,19 +417,6 @@ def _used(host: Host, subnets: Sequence[str]) -> tuple[str, str]:
     if len(families) > 1:
         return host.underlay, host.underlay6
     return (host.underlay6, "") if IPV6 in families else (host.underlay, "")
-
-
-def _unchanged(old: Lease, host: Host, network: Network) -> bool:
-    """Whether nothing about the lease changes, as for most hosts of most runs."""
-    return (
-        old.why == KEPT
-        and not host.pins
-        and old.state == ACTIVE
-        and (old.underlay, old.underlay6) == _used(host, old.subnets)
-        and host.mac in (None, old.mac)
-        and host.mac6 in (None, old.mac6)
-        and len(old.subnets) == len(network.node_prefixes)  # one of each family
-    )
 
 
 class _Space:
@@ -441,7 +470,11 @@ def vtep_mac(subnet: str) -> str:
 
     An IPv6 subnet that is longer than /64 has the last of its prefix there, in which it differs from its neighbours.
     """
-    family, number, prefix = block_of(_subnet_text("vtep_mac", "the pod subnet", subnet))
+    return _mac(block_of(_subnet_text("vtep_mac", "the pod subnet", subnet)))
+
+
+def _mac(block: Block) -> str:
+    family, number, prefix = block
     if family == IPV6:
         number >>= BITS[IPV6] - max(prefix, 64)
     return f"02:f1:{(number & 0xFFFFFFFF).to_bytes(4, 'big').hex(':')}"
@@ -536,34 +569,46 @@ def ledger_of(document: Any, who: str = "the ledger") -> Ledger:
     top = _members(who, "the document", document, {"generation": int, "network": Mapping, "nodes": Mapping})
     lists = dict.fromkeys(("cluster_cidr", "service_cidr", "node_prefix", "reserved"), list)
     network = _members(who, "network", top["network"], lists)
-    leases = tuple(_lease_of(f"{who}: {_host_name(who, name)}", name, node) for name, node in sorted(top["nodes"].items()))
+    leases = tuple([_lease_of(f"{who}: {_host_name(who, name)}", name, node) for name, node in sorted(top["nodes"].items())])
     generation = _number(who, "generation", top["generation"], 1, (1 << 63) - 1)
-    return valid_ledger(who, Ledger(generation, Network.of(**network, who=who), leases))
+    empty = Ledger(generation, Network.of(**network, who=who), ())
+    return _at_a_glance(empty, leases) or _looked_at(who, replace(empty, leases=leases))
 
 
-def valid_ledger(who: str, ledger: Ledger) -> Ledger:
+def _looked_at(who: str, ledger: Ledger) -> Ledger:
     """The ledger with its leases checked, each by itself and all beside each other."""
-    names = [lease.name for lease in ledger.leases]
-    if not all(map(HOST_NAME.fullmatch, names)) or not _ascending(names):
-        names = sorted({_host_name(who, name) for name in names})
-        raise refuse(who, "nodes", "out of order", "expected each name once, sorted")
-    if not _usual(ledger):
-        ledger = replace(ledger, leases=tuple([valid_lease(f"{who}: {lease.name}", lease) for lease in ledger.leases]))
-    _check_leases(who, ledger)
-    return ledger
+    valid = replace(ledger, leases=tuple([valid_lease(f"{who}: {lease.name}", lease) for lease in ledger.leases]))
+    _check_leases(who, valid)
+    return valid
 
 
-def _usual(ledger: Ledger) -> bool:
-    """Whether each lease is valid by itself, has one IPv4 subnet, an IPv4 underlay and no MAC: what most are, and cheap to see."""
-    leases = ledger.leases
-    if any(lease.mac is not None or len(lease.subnets) != 1 or lease.state not in STATES for lease in leases):
-        return False
-    if any(lease.underlay6 or lease.mac6 for lease in leases):
-        return False
+def _at_a_glance(empty: Ledger, leases: tuple[Lease, ...]) -> Ledger | None:
+    with suppress(TypeError, ValueError):
+        ledger = ledger_with(empty, [line_with(lease) for lease in leases])
+        return ledger if ledger and ledger.leases == leases else None
+    return None
+
+
+def ledger_with(empty: Ledger, lines: Sequence[Line]) -> Ledger | None:
+    """The ledger with these lines, if each is as we write it and all go together: what most are, and cheap to see of all at once."""
+    names = [line.name for line in lines]
+    if not all(map(HOST_NAME.fullmatch, names)) or not _ascending(names) or not {line.state for line in lines} <= {*STATES}:
+        return None
+    ledger = replace(empty, leases=Leases(lines, {}))
+    odd = ledger.odd
     try:
-        return len(ledger.usual_blocks) == len(address_numbers([lease.underlay for lease in leases]))
-    except ValueError:
-        return False
+        address_numbers([*[line.underlay for line in lines], *[line.underlay6 for line in odd if line.underlay6]])
+        blocks = usual_blocks([*[line.subnet for line in lines], *[line.second for line in odd if line.second]])
+        # Where each value is valid by itself, only their families can be wrong together.
+        for line in {line.families: line for line in odd}.values():
+            valid_lease("", lease_on(line))
+        if any(valid_mac("", MAC, mac) != mac for line in odd for mac in line.macs):
+            return None
+        vars(ledger)["blocks"] = sorted(blocks)
+        _check_leases("", ledger)
+    except (ValueError, Refused):
+        return None
+    return ledger
 
 
 def valid_lease(who: str, lease: Lease) -> Lease:
@@ -587,16 +632,25 @@ def hosts_of(given: Iterable[Mapping[str, Any]]) -> list[Host]:
     hosts = sorted(given, key=lambda host: str(host["name"]))
     names: list[Any] = [host["name"] for host in hosts]
     underlays: list[Any] = [host.get("underlay") for host in hosts]
-    with suppress(ValueError, TypeError, AttributeError):
-        if not any(host.get(option) for option in RARE for host in hosts) and all(map(HOST_NAME.fullmatch, names)):
+    with suppress(ValueError, TypeError):
+        rare = [host for host in hosts if host.get("subnet") or host.get("node_prefix") or host.get("mac") or host.get("renamed_from")]
+        if not rare and all(map(HOST_NAME.fullmatch, names)):
             address_numbers(underlays)
-            return [Host(name, underlay) for name, underlay in zip(names, underlays)]
+            return list(map(Host, names, underlays))
     return [_host(**host) for host in hosts]
 
 
 def _host(renamed_from: Any = None, **given: Any) -> Host:
     host = Host.of(**given)
     return host.renamed(renamed_from) if renamed_from else host
+
+
+def lease_on(line: Line) -> Lease:
+    return Lease(line.name, line.subnets, line.underlay, line.mac or None, line.state, underlay6=line.underlay6, mac6=line.mac6 or None)
+
+
+def line_with(lease: Lease) -> Line:
+    return line_of(lease.name, lease.subnets, (lease.underlay, lease.underlay6, lease.mac or "", lease.mac6 or "", lease.state))
 
 
 def _lease_of(who: str, name: str, node: Any) -> Lease:
@@ -628,10 +682,10 @@ def _members(
 def _check_names(hosts: Sequence[Host], before: Ledger) -> None:
     """Kubernetes lower-cases the names of nodes: names that differ only in case are one node."""
     names = [host.name for host in hosts]
-    text = "".join(names + [lease.name for lease in before.leases])
+    text = "".join([*names, *before.by_name])
     if _ascending(names) and text == text.lower():
         return
-    spelt = {lease.name.lower(): lease.name for lease in before.leases}
+    spelt = {name.lower(): name for name in before.by_name}
     seen: set[str] = set()
     for host in hosts:
         lower = host.name.lower()
@@ -642,30 +696,34 @@ def _check_names(hosts: Sequence[Host], before: Ledger) -> None:
 
 
 def _check_underlays(hosts: Sequence[Host], network: Network) -> None:
-    addresses = [(host.name, address) for host in hosts for address in (host.underlay, host.underlay6) if address]
-    owners: dict[str, str] = {}
-    for name, address in addresses:
-        owners.setdefault(address, name)
-    if len(owners) < len(addresses):
-        name, address = next((name, address) for name, address in addresses if owners[address] != name)
-        raise refuse(name, UNDERLAY, address, f"{owners[address]} has the same: each node needs an address of its own")
+    addresses = [*filter(None, chain(map(attrgetter("underlay"), hosts), map(attrgetter("underlay6"), hosts)))]
+    if len({*addresses}) < len(addresses):
+        raise _shared_underlay(hosts)
     cidrs = [(cidr, CLUSTER) for cidr in network.cluster_cidrs] + [(cidr, SERVICE) for cidr in network.service_cidrs]
-    numbers = _numbers(list(owners))
+    numbers = _numbers(addresses)
     for cidr, variable in cidrs:
         family, first, _prefix = block = block_of(cidr)
-        for number in numbers[family][bisect_left(numbers[family], first) :][:1]:
-            if number <= last_of(block):
-                address = block_text((family, number, BITS[family])).partition("/")[0]
-                why = f"it lies in {variable} {cidr}: nodes, pods and services need separate ranges"
-                raise refuse(owners[address], UNDERLAY, address, why)
+        last = last_of(block)
+        for number in sorted(number for number in numbers[family] if first <= number <= last)[:1]:
+            address = block_text((family, number, BITS[family])).partition("/")[0]
+            why = f"it lies in {variable} {cidr}: nodes, pods and services need separate ranges"
+            owner = next(host.name for host in hosts if address in (host.underlay, host.underlay6))
+            raise refuse(owner, UNDERLAY, address, why)
+
+
+def _shared_underlay(hosts: Iterable[Host]) -> Refused:
+    addresses = [(address, host.name) for host in hosts for address in (host.underlay, host.underlay6) if address]
+    owners = dict(reversed(addresses))
+    address, name = next((address, name) for address, name in addresses if owners[address] != name)
+    return refuse(name, UNDERLAY, address, f"{owners[address]} has the same: each node needs an address of its own")
 
 
 def _numbers(addresses: Sequence[str]) -> dict[int, list[int]]:
-    """The numbers of each family, sorted."""
+    """The numbers of each family."""
     with suppress(ValueError):
-        return {IPV4: sorted(address_numbers(addresses)), IPV6: []}
+        return address_numbers(addresses)
     valid = list(map(ipaddress.ip_address, addresses))
-    return {family: sorted(int(address) for address in valid if address.version == family) for family in BITS}
+    return {family: [int(address) for address in valid if address.version == family] for family in BITS}
 
 
 def _ascending(names: Sequence[str]) -> bool:
@@ -701,7 +759,7 @@ def _check_leases(who: str, ledger: Ledger) -> None:
         held = [(block_of(subnet), lease) for lease in ledger.leases for subnet in lease.subnets]
         _check_inside(who, ledger.network, held)
         _check_apart(who, held)
-    _check_macs(ledger.leases)
+    _check_macs(ledger)
 
 
 def _check_apart(who: str, held: Iterable[tuple[Block, Lease]]) -> None:
@@ -725,12 +783,13 @@ def _check_inside(who: str, network: Network, held: Iterable[tuple[Block, Lease]
             raise refuse(who, CLUSTER, ", ".join(network.cluster_cidrs), why)
 
 
-def _check_macs(leases: Sequence[Lease]) -> None:
+def _check_macs(ledger: Ledger) -> None:
     """The kernel takes two peers with one MAC, and all frames go to one of them. What follows from IPv4 subnets is as distinct as they."""
-    if not any(lease.mac or lease.underlay6 or ":" in lease.subnets[0] for lease in leases):
+    macs = [mac for line in ledger.odd for mac in line.macs] + [_mac(block) for block in ledger.blocks if ledger.odd]
+    if len({*macs}) == len(macs):
         return
     seen: dict[str, Lease] = {}
-    for lease, mac in [(holder, vtep.mac) for holder in leases for vtep in holder.vteps]:
+    for lease, mac in [(holder, vtep.mac) for holder in ledger.leases for vtep in holder.vteps]:
         other = seen.setdefault(mac, lease)
         if other is not lease:
             raise refuse(lease.name, MAC, mac, f"{_described(other)} has the same: each node needs a MAC of its own")
@@ -738,12 +797,13 @@ def _check_macs(leases: Sequence[Lease]) -> None:
 
 def _check_families(ledger: Ledger) -> None:
     """A device sends over one family of addresses (vxlan_fdb_parse() refuses the other), so what carries a subnet must do so everywhere."""
-    active = [lease for lease in ledger.leases if lease.state == ACTIVE]
-    for lease in active:
-        first = active[0]
-        if (":" in lease.underlay, bool(lease.underlay6)) != (":" in first.underlay, bool(first.underlay6)):
-            theirs, own = (" and ".join(filter(None, (each.underlay, each.underlay6))) for each in (first, lease))
-            raise refuse(lease.name, UNDERLAY, own, f"{first.name} has {theirs}: give each node an underlay address of the same families")
+    active = [line for line in ledger.lines if line.state == ACTIVE] if ledger.odd else []
+    kinds = [(":" in line.underlay, line.underlay6 != "") for line in active]
+    for line, kind in zip(active, kinds):
+        if kind != kinds[0]:
+            theirs, own = (" and ".join(filter(None, (each.underlay, each.underlay6))) for each in (active[0], line))
+            why = f"{active[0].name} has {theirs}: give each node an underlay address of the same families"
+            raise refuse(line.name, UNDERLAY, own, why)
 
 
 def _check_prefixes(who: str, prefixes: Sequence[int], clusters: Sequence[Subnet]) -> None:

@@ -63,13 +63,28 @@ options:
       - A file on the controller with what C(etcdctl get --prefix /coreos.com/network) prints, with or without C(-w json).
       - It knows nodes by their underlay addresses alone, which are looked up in the inventory.
     type: path
+  etcd_user:
+    description: As in M(podnet.baremetal.pod_subnet), as all further options of etcd are. They are for O(ledger), where that is in etcd.
+    type: str
+  etcd_password:
+    description: The password of O(etcd_user).
+    type: str
+  etcd_ca:
+    description: A file with the certificates of the authorities that may have signed etcd's.
+    type: path
+  etcd_certificate:
+    description: A file with our own certificate.
+    type: path
+  etcd_key:
+    description: The file of its key.
+    type: path
   brief:
     description: As in M(podnet.baremetal.pod_subnet).
     type: bool
     default: false
 notes:
   - Under C(check_mode), RV(ledger) names a copy that holds what would be, which later tasks of the same run read in its place. Nothing
-    is written beside the inventory.
+    is written beside the inventory or to etcd.
 seealso:
   - module: podnet.baremetal.overlay_info
   - module: podnet.baremetal.pod_subnet
@@ -95,7 +110,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ledger:
-  description: The file to read the plan from. The ledger itself, or under C(check_mode) a copy if the ledger would change.
+  description:
+    - The file to read the plan from. The ledger itself, or under C(check_mode) a copy if the ledger would change.
+    - Of a ledger in etcd always a copy, which ends with the run.
   returned: success
   type: str
   sample: /srv/inventories/prod/podnet-ledger.json

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Outcome, Target, converge
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
-from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import LineChange, change_of, facts, parse
+from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import LineChange, facts, parse
 from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Ledger
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._commits import LEDGER, Commit, Flannel, commits
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._etcd import Access, Etcd
@@ -90,11 +90,11 @@ class EtcdLedger:
         return found
 
 
-def target(place: EtcdPlace, parameters: Mapping[str, Any]) -> EtcdLedger:
-    """What the options of pod_subnet ask for of a ledger in etcd; `hosts` is a list by now."""
+def target(place: EtcdPlace, parameters: Mapping[str, Any], change: Callable[..., Ledger | None]) -> EtcdLedger:
+    """The ledger at a place that the options of a task give access to, and what `change` makes of it."""
     access = Access(*(parameters[f"etcd_{option}"] for option in ("user", "password", "ca", "certificate", "key")))
     flannel = Flannel(place.prefix, parameters["vni"], parameters["port"])
-    return EtcdLedger(Etcd(place, access), change_of(parameters), flannel, brief=bool(parameters["brief"]))
+    return EtcdLedger(Etcd(place, access), change, flannel, brief=bool(parameters["brief"]))
 
 
 def settled(target: Callable[[], T], *, check: bool) -> tuple[T, Outcome]:

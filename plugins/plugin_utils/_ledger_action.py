@@ -12,9 +12,12 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
 from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import LedgerFile
-from ansible_collections.podnet.baremetal.plugins.plugin_utils._etcd_ledger import EtcdLedger, settled
+from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Ledger
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._etcd_ledger import EtcdLedger, settled, target
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._place import etcd_place
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._plans import leave_copy
 
+ETCD_FILES = ("etcd_ca", "etcd_certificate", "etcd_key")
 Target = Callable[[], "LedgerFile | EtcdLedger"]
 
 
@@ -39,6 +42,14 @@ class LedgerAction(ActionBase):
     def warnings(self) -> list[str]:
         """What the action has to say beside the ledger's own warnings, once it is settled."""
         return []
+
+    def ledger(self, options: Mapping[str, Any], change: Callable[..., Ledger | None]) -> LedgerFile | EtcdLedger:
+        """The ledger where the task says that it is, and what `change` makes of it."""
+        place = etcd_place(options["ledger"])
+        if not place:
+            return LedgerFile(self._loader.path_dwim(options["ledger"]), change, brief=bool(options["brief"]))
+        files = {option: self._loader.path_dwim(options[option]) for option in ETCD_FILES if options[option]}
+        return target(place, {**options, **files}, change)
 
     def _settled(self, make: Target) -> dict[str, Any]:
         check = self._task.check_mode

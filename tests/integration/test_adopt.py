@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._etcd import Access, Etcd
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._place import etcd_place
+from etcds import PREFIX, etcd
 from labs import CHECKOUT, DIRECTORY, Lab, Play, play, take_away
 
 GOLDEN = CHECKOUT / "tests" / "golden"
@@ -305,25 +308,41 @@ def test_a_cluster_of_ours_that_lost_its_ledger_is_adopted_and_site_changes_noth
     assert cluster.play("site").succeeded().changed == []
 
 
-def test_the_module_needs_no_node_and_says_what_it_cannot_read(cluster: Cluster) -> None:
+def recorded_keys() -> dict[str, str]:
+    """The leases of flanneld as etcdctl printed them, each on the line after its key."""
+    lines = (RECORDED / "etcd-keys.txt").read_text().splitlines()
+    return {key: value for key, value in zip(lines, lines[1:]) if key.startswith(f"{PREFIX}/subnets/")}
+
+
+def test_the_module_needs_no_node_and_says_what_it_cannot_read(cluster: Cluster, tmp_path: Path) -> None:
     """Run on hosts that nobody can reach."""
     options = {"ledger": str(cluster.directory / "other.json"), "cluster_cidr": "10.244.0.0/16", "etcd": str(RECORDED / "etcd-keys.txt")}
     module = "podnet.baremetal.adopt_leases"
+    keys = recorded_keys()
     tasks = [
         {module: options, "check_mode": True, "register": "planned"},
         {"ansible.builtin.debug": {"msg": "{{ lookup('ansible.builtin.file', planned.ledger) | from_json }}"}},
         {module: {**options, "etcd": "/nowhere/keys.txt"}, "ignore_errors": True},
-        {module: {**options, "ledger": "etcd://192.0.2.1/podnet"}, "ignore_errors": True},
+        *({module: {**options, "ledger": "{{ server }}"}, "check_mode": looking} for looking in (True, False, False)),
         {module: {**options, "ledger": "/nowhere/ledger.json"}},
     ]
     hosts = {"vars": {"ansible_connection": "podnet.baremetal.netns", "podnet_lab_directory": "/nowhere"}}
-    run = cluster.play([{"hosts": "node1", "gather_facts": False, "tasks": tasks, **hosts}])
-    planned, copy, unread, elsewhere, nowhere = run.outcomes
+    with etcd(tmp_path) as server:
+        for key, value in keys.items():
+            server.put(key, value, 3600)  # as a flanneld that runs does
+        run = cluster.play([{"hosts": "node1", "gather_facts": False, "tasks": tasks, **hosts}], server=server.url)
+        place = etcd_place(server.url)
+        assert place
+        held = {key: stored.value for key, stored in Etcd(place, Access()).snapshot().keys.items()}
+    planned, copy, unread, would, did, again, nowhere = run.outcomes
+    assert would.commands == did.commands
+    assert (did.result["leases"], again.result["changed"]) == (planned.result["leases"], False)
+    assert json.loads(held.pop("podnet/ledger"))["nodes"] == EXPECTED
+    assert {f"{PREFIX}/{key}": value for key, value in held.items()} == {**keys, f"{PREFIX}/config": held["config"]}
     assert {name: lease["mac"] for name, lease in planned.result["leases"].items()} == {name: lease[2] for name, lease in LEASES.items()}
     assert copy.result["msg"]["nodes"] == EXPECTED
     assert not (cluster.directory / "other.json").exists()
     assert unread.msg.startswith("adopt_etcd is /nowhere/keys.txt: the file cannot be read: ")
-    assert elsewhere.msg.startswith("the inventory: podnet_ledger is etcd://192.0.2.1/podnet: adopt into a file")
     assert nowhere.msg.startswith("/nowhere/ledger.json: podnet_ledger is in no directory")
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Outcome
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
-from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import ARGUMENT_SPEC, parse
+from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import ARGUMENT_SPEC, change_of, parse
 from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Ledger
 from ansible_collections.podnet.baremetal.plugins.plugin_utils import _etcd_ledger
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._commits import LEDGER
@@ -62,7 +62,12 @@ def options(*names: str, **more: Any) -> dict[str, Any]:
 
 
 def run(server: Server, *names: str, check: bool = False, **more: Any) -> Outcome:
-    return settled(lambda: target(place_of(server.url), options(*names, **more)), check=check)[1]
+    return run_at(server.url, *names, check=check, **more)
+
+
+def run_at(url: str, *names: str, check: bool = False, **more: Any) -> Outcome:
+    given = options(*names, **more)
+    return settled(lambda: target(place_of(url), given, change_of(given)), check=check)[1]
 
 
 def commands(outcome: Outcome) -> list[str]:
@@ -388,9 +393,7 @@ def test_a_password_is_not_in_what_python_would_print() -> None:
 
 def test_the_next_member_is_asked_where_one_is_down(server: Server) -> None:
     (nobody,) = free_ports(1)
-    url = server.url.replace("etcd://", f"etcd://127.0.0.1:{nobody},")
-    place = place_of(url)
-    assert settled(lambda: target(place, options("node1")), check=False)[1].changes
+    assert run_at(server.url.replace("etcd://", f"etcd://127.0.0.1:{nobody},"), "node1").changes
     assert set(sound(client(server).snapshot())) == {"node1"}
 
 

@@ -30,7 +30,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._adopt import (
 )
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
 from ansible_collections.podnet.baremetal.plugins.module_utils._info import subnet_env_of
-from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import parse, text
+from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import line_changes, parse, text
 from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Host, Lease, Ledger, Network, plan, vtep_mac
 from hypothesis import given
 from hypothesis import strategies as st
@@ -388,6 +388,20 @@ def test_a_renamed_host_is_not_adopted_in_silence() -> None:
     lines = conflicts(ledger, Cluster(RECORDED, hosts("node1"), (ONE,)))
     assert "node1: underlay address is 198.18.0.11 in a and the inventory: old1 has the same" in lines
     assert "old1: underlay address is 198.18.0.11 in the ledger: node1 has the same" in lines
+
+
+def test_a_renamed_host_takes_its_lease_along_if_the_ledger_has_it_by_the_old_name() -> None:
+    ledger = Ledger(1, RECORDED, (Lease("old1", ("10.244.1.0/24",), "198.18.0.11", "02:00:00:00:00:01"),))
+    (node1,) = hosts("node1")
+    cluster = Cluster(RECORDED, (node1.renamed("old1"),), (ONE,))
+    after = adopted(ledger, cluster)
+    assert after == Ledger(2, RECORDED, (replace(ledger.leases[0], name="node1"),))
+    assert [change.command for change in line_changes(ledger, after)] == ["rename old1 node1 10.244.1.0/24"]
+    assert adopted(after, cluster) == after, "said once more, it changes nothing"
+    assert adopted(None, cluster).leases == after.leases, "nor where the ledger was lost"
+    assert warnings(ledger, cluster) == []
+    with pytest.raises(Refused, match=r"node1: podnet_renamed_from is old1: it was at 198\.18\.0\.99 and"):
+        adopted(replace(ledger, leases=(replace(ledger.leases[0], underlay="198.18.0.99"),)), cluster)
 
 
 BAD = [

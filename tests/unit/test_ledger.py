@@ -181,6 +181,8 @@ DAMAGED: list[tuple[str, bytes, str]] = [
     ("underlay", TEXT.replace("198.51.100.1", "127.0.0.1").encode(), "node1: underlay is 127.0.0.1"),
     ("state", TEXT.replace("active", "gone").encode(), "node1: state is gone: expected active or retired"),
     ("mac", TEXT.replace('"state"', '"mac": "01:00:5e:00:00:01", "state"').encode(), "node1: mac is 01:00:5e:00:00:01"),
+    ("empty mac", TEXT.replace('"state"', '"mac": "", "state"').encode(), "node1: mac is '': expected a MAC"),
+    ("number as a subnet", TEXT.replace('["172.20.0.0/24"]', "[7]").encode(), "node1: subnets is 7: expected a network"),
     ("name", TEXT.replace("node1", "../node1").encode(), "a host's name is ../node1: expected an RFC 1123 name"),
     ("node", TEXT.replace(NODE, '"node1": null').encode(), "node1: the node is None: expected an object with subnets"),
 ]

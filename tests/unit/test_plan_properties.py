@@ -11,10 +11,10 @@ from ipaddress import IPv4Network, ip_network
 from itertools import combinations
 from typing import Any
 
-from ansible_collections.podnet.baremetal.plugins.module_utils import _plan
+from ansible_collections.podnet.baremetal.plugins.module_utils import _ledger, _plan
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
 from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import line_changes, parse, text
-from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Host, Ledger, Network, plan, vtep_mac
+from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Host, Lease, Ledger, Network, plan, vtep_mac
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +28,30 @@ NETWORKS = st.builds(
     lambda cluster, reserved: Network.of(cluster, "10.68.0.0/16", reserved=reserved),
     st.sampled_from(["172.20.0.0/19", ["172.20.0.0/20", "172.21.0.0/20"], ["172.20.0.0/19", "2001:db8:244::/56"]]),
     RESERVED,
+)
+
+# What a line of the ledger may say, by hand or by accident: right, right but written otherwise than we do, and wrong.
+SUBNETS = ("172.20.0.0/24", "172.20.1.0/24", "172.20.1.128/25", "2001:db8:244::/64", "2001:db8:244:1::/64")
+ODD_SUBNETS = ("172.20.1.1/24", "172.21.0.0/24", "172.20.2.0", "127.0.0.0/24", "2001:DB8:244::/64", "::ffff:172.20.0.0/120", "")
+UNDERLAYS = ("198.51.100.1", "198.51.100.2", "2001:db8::1")
+ODD_UNDERLAYS = ("198.051.100.1", "127.0.0.1", "224.0.0.1", "2001:0db8::1", "64:ff9b::1", "fe80::1%eth0")
+MACS = ("02:00:00:00:00:01", "02:f1:ac:14:01:00")
+ODD_MACS = ("02:F1:AC:14:00:00", "01:00:5e:00:00:01", "x")
+
+
+def often(values: tuple[str, ...], odd: tuple[str, ...]) -> Any:
+    return st.one_of(*[st.sampled_from(values)] * 9, st.sampled_from(odd))
+
+
+LEASES = st.builds(
+    Lease,
+    st.sampled_from([*NAMES, "a.b", "10.0.0.9", "-x", "a..b", "Node1"]),
+    st.lists(often(SUBNETS, ODD_SUBNETS), min_size=1, max_size=2).map(tuple),
+    often(UNDERLAYS, ODD_UNDERLAYS),
+    st.none() | often(MACS, ODD_MACS),
+    often(("active", "retired"), ("gone",)),
+    underlay6=st.just("") | st.sampled_from(["2001:db8::1", "2001:db8::2", "198.51.100.3"]),
+    mac6=st.none() | often(MACS, ODD_MACS),
 )
 
 
@@ -173,6 +197,41 @@ def test_a_second_plan_changes_nothing_and_the_text_reads_back(network: Network,
     assert plan(ledger, network, hosts(history[-1])) == ledger
     assert parse(text(ledger).encode(), "x") == ledger
     assert text(parse(text(ledger).encode(), "x")) == text(ledger)
+
+
+@settings(max_examples=400)
+@given(st.lists(LEASES, max_size=4, unique_by=lambda lease: lease.name))
+def test_all_leases_looked_at_together_are_what_each_is_by_itself(leases: list[Lease]) -> None:
+    ledger = Ledger(1, Network.of(["172.20.0.0/16", "2001:db8:244::/48"]), tuple(sorted(leases, key=lambda lease: lease.name)))
+    raw = text(ledger).encode()
+    found: list[Ledger] = []
+    closely = refusal(lambda: found.append(vars(_plan)["_looked_at"]("x", ledger)))
+    quickly = vars(_ledger)["_as_we_write_it"](raw, "x")
+    if any(not _plan.HOST_NAME.fullmatch(lease.name) for lease in leases):
+        closely = "x: a host's name is "
+    assert refusal(lambda: found.append(parse(raw, "x"))).startswith(closely)
+    assert all(each == found[0] and each.blocks == found[0].blocks for each in found)
+    assert quickly is None or [quickly] == found[:1]
+
+
+@given(NETWORKS, HISTORIES, st.lists(st.sampled_from(("02:00:00:00:00:01", "02:00:00:00:00:02")), unique=True))
+def test_what_we_wrote_is_read_at_a_glance(network: Network, history: list[dict[str, Any]], macs: list[str]) -> None:
+    before = lived(network, history)
+    given = [host._replace(mac=mac) for host, mac in zip(hosts(history[-1]), macs)]
+    ledger = plan(before, network, [*given, *hosts(history[-1])[len(given) :]])
+    assert vars(_ledger)["_as_we_write_it"](text(ledger).encode(), "x") == (ledger if ledger.leases else None)
+
+
+@given(NETWORKS, HISTORIES, INVENTORIES)
+def test_a_host_that_is_told_what_follows_for_it_gets_what_it_gets_unasked(
+    network: Network, history: list[dict[str, Any]], inventory: dict[str, Any]
+) -> None:
+    before = lived(network, history)
+    held = {lease.name: lease.vtep_mac for lease in before.leases}
+    told = [host._replace(mac=held.get(host.name)) for host in hosts(inventory)]  # with a MAC it is no host of whom nothing is new
+    after = plan(before, network, hosts(inventory))
+    assert (text(plan(before, network, told)), plan(before, network, told).blocks) == (text(after), after.blocks)
+    assert after.blocks == parse(text(after).encode(), "x").blocks
 
 
 @given(NETWORKS, HISTORIES)
