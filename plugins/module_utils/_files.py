@@ -117,7 +117,7 @@ def files_target(node: str, options: dict[str, Any]) -> TextFiles:
     owners: dict[str, str] = {}
     for file in options["files"]:
         directory, path = os.path.dirname(file["path"]), file["path"]
-        if not os.path.isabs(path):
+        if not os.path.isabs(path) or "\0" in path:
             raise refuse(node, "path", path, "expected an absolute path")
         if owners.setdefault(directory, path) != path:
             raise refuse(node, "path", path, f"{owners[directory]} is in the same directory; give each a task of its own")
@@ -172,8 +172,8 @@ def refuse_link(path: str) -> None:
 def file_mode(value: Any, who: str) -> int:
     """Read a mode as Ansible's own file modules do: text is octal, a number is what YAML made of it."""
     try:
-        mode = value if isinstance(value, int) else int(value, 8)
-    except (TypeError, ValueError):
+        mode = value if isinstance(value, int) else int(value.encode("ascii"), 8)
+    except (AttributeError, ValueError):
         mode = -1
     if mode < 0 or mode & ~PERMISSIONS:
         raise refuse(who, "mode", repr(value), "an octal number between quotes would be accepted, such as '0600'")
