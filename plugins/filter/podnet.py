@@ -54,7 +54,7 @@ def _worded(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except Refused as error:
-            raise AnsibleFilterError(str(error)) from error
+            raise AnsibleFilterError(str(error)) from None  # Ansible would repeat it
 
     return filtered
 

@@ -15,7 +15,7 @@ from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils import _plan
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse, shown
 from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_address, valid_mac, valid_subnet
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import family_of
 from ansible_collections.podnet.baremetal.plugins.module_utils._plan import (
@@ -194,11 +194,11 @@ def _lease_facts(who: str, subnets: Iterable[Any], underlays: Iterable[Any], bac
     for address in (valid_address(who, UNDERLAY, str(each)) for each in underlays if each):
         yield Fact(UNDERLAY, family_of(address), address)
     if backend:
-        yield Fact(BACKEND, 0, str(backend))
+        yield Fact(BACKEND, 0, shown(backend))
     for family, of_family in zip((4, IPV6), data):
         if isinstance(of_family, dict) and of_family.get("VtepMAC"):
             yield Fact(MAC, family, valid_mac(who, MAC, str(of_family["VtepMAC"])))
-            yield Fact(VNI, 0, str(of_family.get("VNI", 1)))
+            yield Fact(VNI, 0, shown(of_family.get("VNI", 1)))
 
 
 def _json(text: str, who: str) -> Any:

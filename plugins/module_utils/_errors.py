@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 # What a next look may not meet: the system was short of something, or somebody else made or deleted the thing at the same time.
 PASSING = {errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOBUFS, errno.ENOMEM, errno.EEXIST, errno.ENODEV, errno.ENXIO}
+LONGEST = 500
 
 
 class Refused(Exception):
@@ -36,7 +37,14 @@ def failed(what: str, error: OSError, done: Sequence[str] = ()) -> Failed:
 
 def refuse(who: str, what: str, value: object, why: str) -> Refused:
     """Word a rejected input: the host (or the file), the variable, its value, and what is wrong or would be accepted."""
-    return Refused(f"{who}: {what} is {value}: {why}.")
+    return Refused(f"{shown(who)}: {shown(what)} is {shown(value)}: {why}.")
+
+
+def shown(value: object) -> str:
+    """Whatever somebody has given, on one line, with no sign that a terminal would obey, and not longer than a screen."""
+    text = str(value)
+    text = text if text.isprintable() else repr(text)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 @contextmanager

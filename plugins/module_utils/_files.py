@@ -104,8 +104,8 @@ class TextFiles:
         return node_lock()
 
     def drift(self) -> list[Step]:
-        steps = dict.fromkeys(step for file in self._files for step in file.drift(self._beside(file)))  # a directory is made once
-        return sorted(steps, key=lambda step: step.command.startswith("rmdir "))  # and goes after all of its files
+        steps = {step.command: step for file in self._files for step in file.drift(self._beside(file))}  # a directory is made once
+        return sorted(steps.values(), key=lambda step: step.command.startswith("rmdir "))  # and goes after all of its files
 
     def _beside(self, file: TextFile) -> list[str]:
         return [other.name for other in self._files if os.path.dirname(other.name) == os.path.dirname(file.name)]
@@ -122,7 +122,7 @@ def files_target(node: str, options: dict[str, Any]) -> TextFiles:
     present, paths = options["state"] == "present", [file["path"] for file in options["files"]]
     for file in options["files"]:
         path = file["path"]
-        if not os.path.isabs(path):
+        if not os.path.isabs(path) or "\0" in path:
             raise refuse(node, "path", path, "expected an absolute path")
         if paths.count(path) > 1:
             raise refuse(node, "path", path, "it is there twice, and a file has one text")
@@ -177,8 +177,8 @@ def refuse_link(path: str) -> None:
 def file_mode(value: Any, who: str) -> int:
     """Read a mode as Ansible's own file modules do: text is octal, a number is what YAML made of it."""
     try:
-        mode = value if isinstance(value, int) else int(value, 8)
-    except (TypeError, ValueError):
+        mode = value if isinstance(value, int) else int(value.encode("ascii"), 8)
+    except (AttributeError, ValueError):
         mode = -1
     if mode < 0 or mode & ~PERMISSIONS:
         raise refuse(who, "mode", repr(value), "an octal number between quotes would be accepted, such as '0600'")

@@ -12,7 +12,7 @@ from ipaddress import ip_interface, ip_network
 from typing import Any, NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse, shown
 from ansible_collections.podnet.baremetal.plugins.module_utils._generation import recorded
 from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_device
 from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import Kernel
@@ -118,5 +118,5 @@ def subnet_env_of(text: str, who: str) -> dict[str, Any]:
         subnets = [str(ip_interface(said[f"{family}SUBNET"]).network) for family in families if said.get(f"{family}SUBNET")]
         mtu = int(said.get("MTU", 0))
     except ValueError as error:
-        raise refuse(who, "its content", "damaged", f"{error}; expected what flannel writes, or no such file") from error
+        raise refuse(who, "its content", "damaged", f"{shown(error)}; expected what flannel writes, or no such file") from error
     return {"networks": networks, "subnets": subnets, "mtu": mtu, "masquerade": said.get("IPMASQ") == "true"}

@@ -17,6 +17,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._errors import re
 # dev_valid_name() also takes spaces' neighbours, templates and percent signs; ours are names that no shell or template can mistake.
 DEVICE_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,14}")
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+LENGTH = re.compile(r"[0-9]{1,3}")  # str.isdigit() takes digits of every script, which others do not
 
 
 def valid_device(who: str, what: str, value: str) -> str:
@@ -45,8 +46,7 @@ def valid_fdb_mac(who: str, what: str, value: str) -> str:
 def valid_address(who: str, what: str, value: str) -> str:
     """An IPv4 or IPv6 address that a node can have."""
     address = _parsed(who, what, value)
-    mapped = isinstance(address, IPv6Address) and address.ipv4_mapped is not None
-    if address.is_unspecified or address.is_loopback or address.is_multicast or mapped or value == "255.255.255.255":
+    if _nobodys(address) or value == "255.255.255.255":
         raise refuse(who, what, value, "expected the unicast address of a node")
     return str(address)
 
@@ -55,9 +55,9 @@ def valid_subnet(who: str, what: str, value: str) -> str:
     """A network that a route can be for: no host bits, and neither everything nor multicast."""
     address, slash, length = value.partition("/")
     base = _parsed(who, what, address)
-    if not slash or not length.isdigit() or not 0 < int(length) <= base.max_prefixlen or base.is_multicast:
+    if not slash or not LENGTH.fullmatch(length) or not 0 < int(length) <= base.max_prefixlen or _nobodys(base):
         raise refuse(who, what, repr(value), "expected a network of unicast addresses with its prefix length, like 172.20.1.0/24")
-    network = ip_network(f"{base}/{length}", strict=False)
+    network = ip_network(f"{base}/{int(length)}", strict=False)
     if network.network_address != base:
         raise refuse(who, what, value, f"it has host bits: write {network}")
     return str(network)
@@ -67,7 +67,7 @@ def valid_prefix(who: str, what: str, value: str) -> str:
     """An address with its prefix length, as `ip addr` takes it."""
     address, slash, length = value.partition("/")
     canonical = valid_address(who, what, address)
-    if not slash or not length.isdigit() or int(length) > ip_address(canonical).max_prefixlen:
+    if not slash or not LENGTH.fullmatch(length) or int(length) > ip_address(canonical).max_prefixlen:
         raise refuse(who, what, repr(value), "expected an address with its prefix length, like 172.20.1.0/32")
     return f"{canonical}/{int(length)}"
 
@@ -87,6 +87,11 @@ def _parsed(who: str, what: str, value: str) -> IPv4Address | IPv6Address:
     if _leading_zeros(value) or "%" in value:
         raise refuse(who, what, repr(value), f"leading zeros and zones are not accepted: write {str(address).split('%')[0]}")
     return address
+
+
+def _nobodys(address: IPv4Address | IPv6Address) -> bool:
+    mapped = isinstance(address, IPv6Address) and address.ipv4_mapped is not None
+    return address.is_unspecified or address.is_loopback or address.is_multicast or mapped
 
 
 def _leading_zeros(value: str) -> bool:

@@ -105,7 +105,7 @@ def kubelet_arguments(flags: Settings, version: Any, defaults: Settings | None =
 def pod_limit(subnets: Any, wanted: Any = None, *, who: str = "pod_limit") -> int:
     """How many pods a node may run so that each gets an address: `wanted`, or the kubelet's own default, or as many as fit."""
     room = min((subnet.num_addresses - RESERVED for subnet in _networks(who, "kubelet_pod_cidr", subnets)), default=None)
-    if not str(wanted or 0).isdigit():
+    if not (text := str(wanted or 0)).isdecimal() or not text.isascii():
         raise refuse(who, "kubelet_max_pods", json.dumps(wanted), "expected a whole number")
     pods = int(wanted or 0)
     if room is not None and pods > room:
@@ -144,13 +144,13 @@ def _why_unknown(lines: str, runtime: str) -> str:
 
 def _networks(who: str, what: str, texts: Any) -> list[IPv4Network | IPv6Network]:
     try:
-        return [ip_network(text) for text in ([texts] if isinstance(texts, str) else texts) if text]
-    except ValueError as error:
+        return [ip_network(str(text)) for text in ([texts] if isinstance(texts, str) else texts) if text]
+    except (TypeError, ValueError) as error:
         raise refuse(who, what, json.dumps(texts), "expected a network such as 172.20.1.0/24, or a list of them") from error
 
 
 def _listed(texts: Any) -> str:
-    return texts if isinstance(texts, str) else ", ".join(texts)
+    return texts if isinstance(texts, str) else ", ".join(map(str, texts))
 
 
 def _known(defaults: Settings, minor: int, prefix: str = "") -> dict[str, Any]:

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
-from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_address, valid_mac, valid_subnet
+from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_address, valid_device, valid_mac, valid_subnet
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import Entry, FdbEntry, PodRoute, StaticNeigh, place_of
 from ansible_collections.podnet.baremetal.plugins.module_utils._wire import Row, pack
 
@@ -22,8 +22,11 @@ def peer_objects(device: str, peers: Iterable[Mapping[str, Any]], device6: str |
     subnet's own network address (flannel: vxlan_network.go:290). Raises Refused for a value that cannot work and for a subnet,
     underlay address or MAC that two peers share.
     """
+    for name in (device, device6 or device):
+        valid_device("peers", "device", str(name))
     valid = [_valid(peer) for peer in peers]
     _refuse_shared(valid)
+    _refuse_loops(valid)
     entries = dict.fromkeys(entry for peer in valid for entry in _entries(device, device6 or device, peer))
     return tuple(sorted(entries, key=place_of))
 
@@ -45,7 +48,9 @@ def peers_in(device: str, entries: Iterable[Entry]) -> list[dict[str, Any]]:
 
 def pack_plan(peers: Iterable[Mapping[str, Any]]) -> str:
     """The same peers as the short text in which they travel to the nodes. Raises Refused like `peer_objects`."""
-    return pack_valid([_valid(peer) for peer in peers])
+    valid = [_valid(peer) for peer in peers]
+    _refuse_loops(valid)
+    return pack_valid(valid)
 
 
 def pack_valid(peers: Sequence[Mapping[str, Any]]) -> str:
@@ -80,8 +85,8 @@ def _valid(peer: Mapping[str, Any]) -> dict[str, Any]:
     if not node:
         raise Refused(f"peers: every peer needs the name of its node, and {dict(peer)} has none.")
     who = f"peer {node}"
-    if not peer.get("subnets"):
-        raise refuse(who, "subnets", "empty", "expected at least one network like 172.20.1.0/24")
+    if not peer.get("subnets") or not isinstance(peer["subnets"], (list, tuple)):
+        raise refuse(who, "subnets", peer.get("subnets") or "empty", "expected a list of at least one network like 172.20.1.0/24")
     return {
         "node": node,
         "subnets": [valid_subnet(who, "subnets", str(subnet)) for subnet in peer["subnets"]],
@@ -98,3 +103,15 @@ def _refuse_shared(peers: Sequence[Mapping[str, Any]]) -> None:
             owner = owners.setdefault((what, value), peer["node"])
             if owner != peer["node"]:
                 raise refuse(f"peer {peer['node']}", what, value, f"peer {owner} has it too; each peer needs its own")
+
+
+def _refuse_loops(peers: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse an underlay address that is among pods: packets to it would go into the tunnel that they carry. A ledger has none."""
+    subnets = {ip_network(subnet) for peer in peers for subnet in peer["subnets"]}
+    lengths = {(subnet.version, subnet.prefixlen) for subnet in subnets}
+    for peer in peers:
+        address = ip_address(peer["underlay"])
+        for around in (ip_network((address, length), strict=False) for version, length in lengths if version == address.version):
+            if around in subnets:
+                why = f"it lies in the pod subnet {around}: nodes and pods need separate ranges"
+                raise refuse(f"peer {peer['node']}", "underlay", peer["underlay"], why)

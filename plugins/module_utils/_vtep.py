@@ -60,7 +60,7 @@ def vtep_target(node: str, options: dict[str, Any]) -> KernelTargets:
     if options["state"] == "absent":
         return KernelTargets((*(_absent(node, name, kernel) for name in _names(node, options)), *_unreachable(node, options, kernel)))
     refuse_flanneld(node, options)
-    addresses = [valid_prefix(node, "addresses", address) for address in options["addresses"]]
+    addresses = [_address(node, address, options) for address in options["addresses"]]
     devices = _devices(node, options, addresses, kernel)
     if options["cluster_cidrs"]:
         refuse_own_routes(node, devices[0].name, options, kernel.tables.foreign_routes())
@@ -81,6 +81,13 @@ def vtep_target(node: str, options: dict[str, Any]) -> KernelTargets:
         for device, objects, said in zip(devices, wanted, ("device", "device6"))
     )
     return KernelTargets((*_unreachable(node, options, kernel), *targets), refuse_older(node, options))
+
+
+def _address(node: str, given: str, options: Mapping[str, Any]) -> str:
+    address = valid_prefix(node, "addresses", given)
+    if address.split("/")[0] in (options["local"], options["local6"]):
+        raise refuse(node, "addresses", given, "it is the underlay address itself: expected one of the pod subnet, like 172.20.1.0/32")
+    return address
 
 
 def _objects(devices: Sequence[VxlanDevice], addresses: Sequence[str]) -> list[tuple[Object, ...]]:

@@ -88,7 +88,7 @@ def test_all_executables_of_a_list_are_known() -> None:
     [
         ({"subnets": None}, "subnets is null"),
         ({"subnets": ["203.0.113.1/25"]}, "203.0.113.0/25 would be accepted"),
-        ({"subnets": ["203.0.113.0/25\n"]}, "subnets is 203.0.113.0/25\n:"),
+        ({"subnets": ["203.0.113.0/25\n"]}, r"subnets is '203.0.113.0/25\\n':"),
         ({"subnets": ["203.0.113.256/25"]}, "subnets is 203.0.113.256/25"),
         ({"subnets": ["198.51.100.0/25"]}, r"a part of cluster_cidrs \(203.0.113.0/24\) would be accepted"),
         ({"subnets": ["2001:db8::/64"]}, r"a part of cluster_cidrs"),
