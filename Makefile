@@ -9,7 +9,7 @@ COLLECTIONS := build/collections/ansible_collections
 ETCD := build/etcd/usr/bin/etcd
 SERVICES := build/services/usr/sbin/NetworkManager
 CONTAINERD := build/containerd/usr/bin/containerd
-DEBIAN_PACKAGES := containernetworking-plugins dbus iproute2 iputils-ping kmod nftables openssl procps python3-venv systemd util-linux
+DEBIAN_PACKAGES := containernetworking-plugins dbus iproute2 iputils-ping kmod nftables openssl procps python3-venv strace systemd util-linux
 
 export PATH := $(CURDIR)/$(BIN):/usr/sbin:/sbin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 podnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The iproute2 text from which /etc/podnet/restore.sh makes the overlay again, after a boot or when somebody took it away. Pure."""
+"""The iproute2 text from which the role flannel's restore.sh makes the overlay again, after a boot or when somebody took it away. Pure."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from itertools import groupby
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import IN_PLACE, Address, Object, VxlanDevice
 
-DIRECTORY = "/etc/podnet"
+DIRECTORY = "/var/lib/podnet-boot"
 DEVICE_FILE, PEERS_FILE = f"{DIRECTORY}/device.sh", f"{DIRECTORY}/peers.sh"
-HEADER = "# Written by {module} of podnet.baremetal, for {directory}/restore.sh, which has the words that no other program knows.\n"
+HEADER = "# Written by {} of podnet.baremetal for /etc/podnet/restore.sh, which has the words that no other program knows.\n"
 BATCHES = ("ip", "bridge")  # they read commands from a file, which costs one process for all of them
 
 
 def device_text(objects: Iterable[Object]) -> str:
     """The devices with what belongs to each; to be read where they are there, too, and then to change only what differs."""
     lines = [line for thing in objects for line in _device_lines(thing)]
-    return HEADER.format(module="vxlan_device", directory=DIRECTORY) + "".join(_script(lines))
+    return HEADER.format("vxlan_device") + "".join(_script(lines))
 
 
 def peers_text(objects: Iterable[Object]) -> str:
     """The entries for the peers, in the order in which they are made."""
-    return HEADER.format(module="vxlan_peers", directory=DIRECTORY) + "".join(_script(thing.present for thing in objects))
+    return HEADER.format("vxlan_peers") + "".join(_script(thing.present for thing in objects))
 
 
 def _device_lines(thing: Object) -> Iterator[str]:

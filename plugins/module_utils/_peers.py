@@ -114,7 +114,7 @@ class PeersTarget:
     def facts(self) -> dict[str, Any]:
         return {}
 
-    def entries(self) -> list[Entry]:
+    def objects(self) -> list[Entry]:
         """All that is wanted, in the order in which it is made."""
         return [wanted.entry(row) for wanted in self._wanted(tuple(map(index_of, self._devices))) for row in wanted.heads.values()]
 

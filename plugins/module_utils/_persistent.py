@@ -1,25 +1,26 @@
 # Copyright (c) 2026 podnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A target together with the file from which the node makes it again without us. I/O only through the two."""
+"""A target together with the files from which the node makes it again without us. I/O only through the two."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Change, Target
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed
-from ansible_collections.podnet.baremetal.plugins.module_utils._files import Step, TextFile, take
+from ansible_collections.podnet.baremetal.plugins.module_utils._files import Step, TextFile, TextFiles, take
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock
 
 
 class Persistent(NamedTuple):
-    """First the target, then its file, under one lock: the file holds only what the kernel took."""
+    """First the target, then its files, under one lock: they hold only what the kernel took."""
 
     target: Target[Any]
-    file: TextFile
+    files: TextFiles
 
     @property
     def name(self) -> str:
@@ -29,7 +30,7 @@ class Persistent(NamedTuple):
         return node_lock()
 
     def drift(self) -> list[Change]:
-        return [*self.target.drift(), *map(self._briefly, self.file.drift())]
+        return [*self.target.drift(), *_told(self.files.drift())]
 
     def apply(self, changes: Sequence[Change]) -> None:
         own = [change for change in changes if not isinstance(change, Step)]
@@ -43,17 +44,25 @@ class Persistent(NamedTuple):
     def facts(self) -> dict[str, Any]:
         return self.target.facts()
 
-    def _briefly(self, step: Step) -> Step:
-        """A diff names the file alone: its text is the commands that stand there already."""
-        if not step.command.endswith(f" {self.file.name}"):
-            return step
-        before, after = (self.file.name, "") if self.file.text is None else ("", self.file.name)
-        return step._replace(before=before, after=after)
 
-
-def persistent(target: Target[Any], options: Mapping[str, Any], path: str, text: Callable[[], str]) -> Target[Any]:
-    """The target as the option `persistent` asks for it: with its file, without it, or, for None, whatever the file is."""
+def persistent(target: Target[Any], options: Mapping[str, Any], texts: Mapping[str, Callable[[], str]]) -> Target[Any]:
+    """The target as the option `persistent` asks for it: with its files, without them, or, for None, whatever they are."""
     if options["persistent"] is None:
         return target
     wanted = options["persistent"] and options.get("state") != "absent"
-    return Persistent(target, TextFile(path, text() if wanted else None, 0o644))
+    return Persistent(target, TextFiles([TextFile(path, text() if wanted else None, 0o644) for path, text in texts.items()]))
+
+
+def _told(steps: Sequence[Step]) -> list[Step]:
+    """The steps as far as they are told: of a file its name, since its text is the commands that are told already.
+
+    The directory is not: which of the tasks of a run makes it, or takes it away, check mode could not foresee.
+    """
+    of_files = [step for step in steps if step.command.startswith(("install -m", "rm "))] or steps
+    act = partial(take, steps)
+    return [Step(step.command.replace(" -m ", " -D -m ", 1), *_names(step), act) for step in of_files]
+
+
+def _names(step: Step) -> tuple[str, str]:
+    path = step.command.rsplit(" ", 1)[1]
+    return (path, "") if step.command.startswith("rm") else ("", path)

@@ -35,8 +35,8 @@ options:
     type: str
   persistent:
     description:
-      - Whether the node has the table again after a boot. V(true) writes what C(nft -f) is given to a file in C(/etc/podnet), in the
-        same run, and V(false) and O(state=absent) take that file away. Without it the file is left as it is.
+      - Whether the node has the table again after a boot. V(true) writes what C(nft -f) is given to a file in C(/var/lib/podnet-boot), in
+        the same run, and V(false) and O(state=absent) take that file away. Without it the file is left as it is.
       - The role C(podnet.baremetal.flannel) brings what reads the file, see docs/reboot.md of this collection.
     type: bool
 requirements:
@@ -86,7 +86,7 @@ RULES: dict[str, Any] = {"required_if": [("state", "present", ["rules"])]}
 
 def _target(options: dict[str, Any]) -> Target[Any]:
     target = nft_target(node_name(options), options)
-    return persistent(target, options, f"{DIRECTORY}/{target.family}-{target.table}.nft", lambda: target.text)
+    return persistent(target, options, {f"{DIRECTORY}/{target.family}-{target.table}.nft": lambda: target.text})
 
 
 def main() -> None:

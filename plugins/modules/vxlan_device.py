@@ -131,8 +131,9 @@ options:
     default: false
   persistent:
     description:
-      - Whether the node has the device again after a boot. V(true) writes the commands that make it to C(/etc/podnet/device.sh), in the
-        same run, and V(false) and O(state=absent) take that file away. Without it the file is left as it is.
+      - Whether the node has the device again after a boot. V(true) writes the commands that make it to C(/var/lib/podnet-boot/device.sh),
+        in the same run. V(false) takes that file away, with O(state=absent) also that of M(podnet.baremetal.vxlan_peers).
+        Without it the files are left as they are.
       - The role C(podnet.baremetal.flannel) brings what reads the file, see docs/reboot.md of this collection.
       - There is one such file on a node, for one overlay.
     type: bool
@@ -221,9 +222,10 @@ lease:
     generation: 3
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.podnet.baremetal.plugins.module_utils._boot import DEVICE_FILE, device_text
+from ansible_collections.podnet.baremetal.plugins.module_utils._boot import DEVICE_FILE, PEERS_FILE, device_text
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Target
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
@@ -262,7 +264,10 @@ RULES: dict[str, Any] = {"required_if": [("state", "present", ["local", "mac"])]
 
 def _target(options: dict[str, Any]) -> Target[Any]:
     target = vtep_target(node_name(options), options)
-    return persistent(target, options, DEVICE_FILE, lambda: device_text(thing for part in target.parts for thing in part.desired))
+    texts: dict[str, Callable[[], str]] = {DEVICE_FILE: lambda: device_text(thing for part in target.parts for thing in part.desired)}
+    if options["state"] == "absent":  # the entries of its peers go with it
+        texts[PEERS_FILE] = str
+    return persistent(target, options, texts)
 
 
 def main() -> None:

@@ -102,8 +102,8 @@ options:
     default: auto
   persistent:
     description:
-      - Whether the node has its peers again after a boot. V(true) writes the commands that make them to C(/etc/podnet/peers.sh), in the
-        same run, and V(false) takes that file away. Without it the file is left as it is.
+      - Whether the node has its peers again after a boot. V(true) writes the commands that make them to
+        C(/var/lib/podnet-boot/peers.sh), in the same run, and V(false) takes that file away. Without it the file is left as it is.
       - The role C(podnet.baremetal.flannel) brings what reads the file, see docs/reboot.md of this collection.
       - The file holds all peers of the node, so V(true) takes O(purge=true).
     type: bool
@@ -186,7 +186,7 @@ def _target(options: dict[str, Any]) -> Target[Any]:
     if options["persistent"] and not options["purge"]:
         raise refuse(node_name(options), "persistent", "true", "the file holds all peers of the node: expected purge: true beside it")
     target = peers_target(options)
-    return persistent(target, options, PEERS_FILE, lambda: peers_text(target.entries()))
+    return persistent(target, options, {PEERS_FILE: lambda: peers_text(target.objects())})
 
 
 def main() -> None:

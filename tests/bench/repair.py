@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,6 @@ def repair(n: int, runs: int, scratch: Path) -> Iterator[Row]:
     directory, ours = scratch / f"repair{n}", Program(peers(n))
     directory.mkdir()
     shutil.copy(SCRIPT, directory)
-    (directory / ".made-by-podnet").touch()
     (directory / "subnet.env").touch()
     with node():
         _texts(n, directory)
@@ -38,14 +38,18 @@ def repair(n: int, runs: int, scratch: Path) -> Iterator[Row]:
 
 
 def _texts(n: int, directory: Path) -> None:
+    texts = directory / "texts"
+    texts.mkdir()
+    (texts / ".made-by-podnet").touch()
     device = VxlanDevice(DEVICE, 1, 8472, OWN_UNDERLAY, "eth0", OWN_MAC, 1450)
-    (directory / "device.sh").write_text(device_text([device, Address(DEVICE, "10.0.0.0/32")]))
+    (texts / "device.sh").write_text(device_text([device, Address(DEVICE, "10.0.0.0/32")]))
     options = MODULE.validated({"device": DEVICE, "plan": pack_plan(peers(n)), "node": "node0"})
-    (directory / "peers.sh").write_text(peers_text(peers_target(options).entries()))
+    (texts / "peers.sh").write_text(peers_text(peers_target(options).objects()))
 
 
 def _tick(directory: Path) -> str:
-    return answer(["env", f"RUNTIME_DIRECTORY={directory}/run", "sh", f"{directory}/restore.sh"])
+    directories = {"RUNTIME_DIRECTORY": f"{directory}/run", "STATE_DIRECTORY": f"{directory}/texts"}
+    return answer(["sh", f"{directory}/restore.sh"], env={**os.environ, **directories})
 
 
 def _gone(directory: Path) -> None:

@@ -23,6 +23,7 @@ from kernel import Batches, entries, new_device, node, peers
 from labs import CHECKOUT
 from measure import Row, Side, by_turns, cpu
 from programs import again, from_nothing, one_more
+from repair import repair
 
 MESSAGE = struct.Struct("=IHHII")
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
@@ -33,6 +34,10 @@ def test_the_program_is_measured_where_it_makes_keeps_and_adds_peers(tmp_path: P
     assert list(rows) == ["program", "no-op", "no-op memory", "one peer more", "one peer more, messages"]
     assert rows["one peer more, messages"].ours == [3]  # a neighbour, an fdb entry, a route
     assert rows["no-op memory"].ours[0] > 1
+
+
+def test_the_repair_is_measured_where_it_does_nothing_and_where_it_does_all(tmp_path: Path) -> None:
+    assert [row.name for row in repair(5, 1, tmp_path)] == ["repair, from nothing", "repair"]
 
 
 def test_the_reference_makes_the_same_entries(tmp_path: Path) -> None:

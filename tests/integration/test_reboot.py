@@ -126,7 +126,7 @@ def test_a_node_that_is_not_to_come_back_has_nothing_that_would_bring_it_back(cl
     assert cluster.units().endswith("podnet.service"), "it is wanted"
     cluster.flannel(flannel_persistent=False)
     assert (cluster.units(), cluster.overlay()) == ("", right)
-    assert cluster.run("find /etc -path /etc/podnet* -o -path /etc/systemd/*podnet*") == ""
+    assert cluster.run("find /etc /var/lib -path /etc/podnet* -o -path /etc/systemd/*podnet* -o -path *podnet-boot*") == ""
     assert cluster.flannel(flannel_persistent=False).changed == []
 
 

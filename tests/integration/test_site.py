@@ -30,6 +30,41 @@ TABLES = (
 FILES = ["find", "/etc", "/run", "/var", "-xdev", "-path", "/var/cache", "-prune", "-o", "-type", "f", "-printf", "%p %m %u %s %T@\n"]
 DIRECTORIES = ["find", "/etc", "/run", "/var", "-xdev", "-path", "/var/cache", "-prune", "-o", "-type", "d", "-printf", "%p %m %u\n"]
 
+# What else is to be found byte for byte, on one node.
+MORE_TABLES = ("ip rule", "ip -6 rule", "ip nexthop", "bridge -d link", "sysctl --all --pattern ^net[.]")
+HASHES = "find /etc /run /var/lib /usr/lib/systemd -xdev -type f -exec sha256sum {} +"
+COUNTED = "nf_conntrack_count"
+# What was there before us, of every kind that we make ourselves.
+PLANTED = """
+ip link add other type vxlan id 7 local 198.51.100.1 dev eth0 dstport 8472 nolearning
+ip link set other up
+ip addr add 203.0.113.1/32 dev other
+bridge fdb append 02:00:00:00:00:09 dev other dst 198.51.100.9 self permanent
+ip neigh replace 203.0.113.9 lladdr 02:00:00:00:00:09 dev other nud permanent
+ip route add 203.0.113.0/24 via 198.51.100.9 dev eth0 proto static
+ip route add 203.0.113.0/24 via 198.51.100.9 dev eth0 proto 86 table 77
+ip nexthop add id 7 via 198.51.100.9 dev eth0 proto static
+ip rule add to 203.0.113.0/24 lookup 77
+nft add table inet somebody
+nft add chain inet somebody forward '{ type filter hook forward priority 0; policy accept; }'
+sysctl -q -w net.ipv4.conf.lo.rp_filter=2
+mkdir -p /etc/cni/net.d /etc/systemd/system/multi-user.target.d /run/flannel
+for file in /etc/cni/net.d/99-somebody.conflist /etc/sysctl.d/99-somebody.conf /etc/modules-load.d/somebody.conf \
+    /etc/systemd/system/multi-user.target.d/somebody.conf /etc/systemd/system/somebody.service /run/flannel/somebody.env; do
+    echo "# somebody's" >$file
+done
+"""
+TAKEN_BACK = """
+ip rule del to 203.0.113.0/24 lookup 77
+ip link del other
+ip route del 203.0.113.0/24 proto static
+ip route del 203.0.113.0/24 table 77
+ip nexthop del id 7
+nft delete table inet somebody
+sysctl -q -w net.ipv4.conf.lo.rp_filter=0
+rm /etc/sysctl.d/99-somebody.conf /etc/modules-load.d/somebody.conf /etc/systemd/system/somebody.service
+rm -r /etc/cni/net.d /etc/systemd/system/multi-user.target.d /run/flannel
+"""
 
 SPOILED = [
     ("node1", "ip route del 172.20.1.0/24"),
@@ -105,6 +140,12 @@ def cluster(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clus
     yield here
     here.play("demo", demo_state="absent")
     here.play("reset").succeeded()
+
+
+def everything(cluster: Cluster) -> list[str]:
+    """The dumps of all nodes, and of node1 each byte that a run could change."""
+    shown = [cluster.lab.run("node1", *command.split(), check=False).stdout for command in (*MORE_TABLES, HASHES)]
+    return [*dumps(cluster), *(line for text in shown for line in text.splitlines() if COUNTED not in line)]
 
 
 def dumps(cluster: Cluster) -> list[str]:
@@ -229,6 +270,7 @@ def test_a_peer_that_left_the_inventory_is_purged_and_comes_back_the_same(cluste
         "ip route del 172.20.2.0/24 via 172.20.2.0 dev flannel.1 onlink proto 86",
         "bridge fdb del 02:f1:ac:14:02:00 dev flannel.1 dst 198.51.100.3 self",
         "ip neigh del 172.20.2.0 dev flannel.1",
+        "install -D -m 0644 /dev/stdin /var/lib/podnet-boot/peers.sh",
     ]
     assert json.loads(cluster.ledger.read_text())["nodes"]["node3"]["state"] == "retired"
     cluster.play("peers").succeeded()
@@ -283,14 +325,16 @@ def test_a_reset_is_refused_while_pods_are_attached_and_names_them(cluster: Clus
 def test_a_node_after_reset_is_as_it_was_before_site(cluster: Cluster) -> None:
     cluster.play("demo", demo_state="absent").succeeded()
     cluster.play("reset").succeeded()
-    before = dumps(cluster)
+    cluster.lab.run("node1", "sh", "-ec", PLANTED)
+    before = everything(cluster)
     cluster.site()
-    assert len(changes_to(before, dumps(cluster))["new"]) > 30
+    assert len(changes_to(before, everything(cluster))["new"]) > 100
     predicted = cluster.play("reset", "--check", "--diff").succeeded()
     taken = cluster.play("reset", "--diff").succeeded()
     assert reports(taken) == reports(predicted)
-    assert changes_to(before, dumps(cluster)) == {}
+    assert changes_to(before, everything(cluster)) == {}
     assert cluster.play("reset").succeeded().changed == []
+    cluster.lab.run("node1", "sh", "-ec", TAKEN_BACK)
 
 
 def test_one_node_that_cannot_carry_it_stops_all_and_a_dead_one_stops_nobody(cluster: Cluster) -> None:

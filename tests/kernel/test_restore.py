@@ -5,77 +5,24 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.podnet.baremetal.plugins.module_utils._boot import device_text, peers_text
+from ansible_collections.podnet.baremetal.plugins.module_utils._boot import peers_text
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import converge
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed
-from ansible_collections.podnet.baremetal.plugins.module_utils._nft import nft_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock
 from ansible_collections.podnet.baremetal.plugins.module_utils._persistent import persistent
-from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import vtep_target
-from node import FDB, NEIGHBOURS, OPTIONS, PEERS, ROUTES, Node, commands, device, target
+from boots import PUT_BACK, Boot
+from node import FDB, NEIGHBOURS, PEERS, ROUTES, Node, commands, device, target
 
-SCRIPT = Path(__file__).resolve().parents[2] / "roles" / "flannel" / "files" / "restore.sh"
-TABLE = {"name": "podnet", "family": "inet", "rules": "chain c {\n counter accept\n}", "state": "present"}
-STRACE = ["strace", "-f", "-qq", "-e", "trace=sendmsg,sendto", "-e", "signal=none", "-o"]
 ADDRESSES = ["172.20.0.0/32", "fd00:10:244::/128"]
 TWO = {"local6": "2001:db8::1", "mac6": "02:f1:02:44:00:00", "addresses": ADDRESSES}
 SIX = {"node": "node4", "subnets": ["fd00:10:244:1::/64"], "underlay": "2001:db8::2", "mac": "02:f1:02:44:00:01"}
 SHARED = {**PEERS[0], "subnets": ["172.20.1.0/24", "fd00:10:244:1::/64"]}
-PUT_BACK = "The overlay of this node is not as it was left: putting it back.\n"
-
-
-class Boot:
-    """A node's texts in a directory of the test's, and what restore.sh makes of them."""
-
-    def __init__(self, node: Node, directory: Path) -> None:
-        self.node = node
-        self.directory = directory
-        self.command = ["sh", str(directory / "restore.sh")]
-        self.environment = {**os.environ, "RUNTIME_DIRECTORY": str(directory / "run")}
-        (directory / ".made-by-podnet").touch()
-        (directory / "subnet.env").write_text("FLANNEL_NETWORK=172.20.0.0/16\n")
-        (directory / "inet-podnet.nft").write_text(nft_target("node1", TABLE).text)
-        shutil.copy(SCRIPT, directory)
-        self.want()
-
-    def want(self, devices: dict[str, Any] | None = None, **entries: Any) -> None:
-        """Write the texts for another device and other peers."""
-        parts = vtep_target("node1", {**OPTIONS, **(devices or {})}).parts
-        (self.directory / "device.sh").write_text(device_text(thing for part in parts for thing in part.desired))
-        (self.directory / "peers.sh").write_text(peers_text(target(**entries).entries()))
-
-    def run(self, *, code: int = 0, around: tuple[str, ...] = ()) -> str:
-        """What the script says."""
-        done = subprocess.run([*around, *self.command], env=self.environment, capture_output=True, text=True, check=False)
-        assert done.returncode == code, done
-        return done.stdout + done.stderr
-
-    def start(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(self.command, env=self.environment, stdout=subprocess.PIPE, text=True)
-
-    def written(self) -> list[str]:
-        """The messages by which one run changed the kernel, each by its type."""
-        log = self.directory / "strace"
-        self.run(around=(*STRACE, str(log)))
-        return re.findall(r"(?:RTM_(?:NEW|DEL|SET)\w+|NFT_MSG_(?:NEW|DEL)\w+)", log.read_text())
-
-    def shown(self) -> list[str]:
-        """All of the node but the numbers of its interfaces, which a new device does not get back."""
-        shown = [self.node.dump(), self.node.run("ip nexthop"), self.node.run("nft list ruleset")]
-        lines = [re.sub(r"^\d+: |@if\d+", "", line) for text in shown for line in text.splitlines()]
-        files = [path.read_text() for path in sorted(self.directory.glob("run/*.env"))]
-        ras = [path.read_text() for path in Path("/proc/sys/net/ipv6/conf").glob("flannel*/accept_ra")]
-        return sorted([*lines, *files, *ras])
 
 
 @pytest.fixture
@@ -137,7 +84,7 @@ CASES: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
 @pytest.mark.parametrize(("devices", "entries"), CASES)
 def test_a_boot_makes_what_the_modules_made(node: Node, tmp_path: Path, devices: dict[str, Any], entries: dict[str, Any]) -> None:
     here = Boot(node, tmp_path)
-    (tmp_path / "inet-podnet.nft").unlink()
+    (here.texts / "inet-podnet.nft").unlink()
     here.want(devices, **entries)
     assert device(**devices)
     assert commands(target(**entries))
@@ -234,11 +181,11 @@ def waiting(pid: int) -> Iterator[str]:
 def test_a_module_writes_its_text_with_what_it_changes_and_not_when_that_fails(overlay: Node, tmp_path: Path) -> None:
     def kept(options: dict[str, Any], wanted: list[dict[str, Any]], *, check: bool = False) -> list[str]:
         of = target(wanted)
-        return commands(persistent(of, options, str(path), lambda: peers_text(of.entries())), check=check)
+        return commands(persistent(of, options, {str(path): lambda: peers_text(of.objects())}), check=check)
 
     path = tmp_path / "podnet" / "peers.sh"
     yes, no = {"persistent": True}, {"persistent": False}
-    first = [f"install -d -m 0755 {path.parent}", f"install -m 0644 /dev/stdin {path}"]
+    first = [f"install -D -m 0644 /dev/stdin {path}"]
     assert (kept({"persistent": None}, PEERS), kept(yes, PEERS, check=True), path.exists()) == ([], first, False)
     assert (kept(yes, PEERS), kept(yes, PEERS)) == (first, [])
     assert [command.split()[0] for command in kept(yes, PEERS[:1])] == ["ip", "bridge", "ip", "install"]
@@ -246,10 +193,11 @@ def test_a_module_writes_its_text_with_what_it_changes_and_not_when_that_fails(o
     with pytest.raises(Failed):
         kept(yes, [{**PEERS[0], "underlay": "2001:db8::2"}])  # which flannel.1 over IPv4 does not take
     assert path.read_text() == before
-    assert kept(no, PEERS) == [NEIGHBOURS[1], FDB[1], ROUTES[1], f"rm {path}", f"rmdir {path.parent}"]
+    assert kept(no, PEERS) == [NEIGHBOURS[1], FDB[1], ROUTES[1], f"rm {path}"]
+    assert not path.parent.exists()
 
 
 def test_the_diff_of_a_text_is_its_name(overlay: Node, tmp_path: Path) -> None:
     of = target(PEERS[:1])
-    done = converge(persistent(of, {"persistent": True}, f"{tmp_path}/peers.sh", lambda: peers_text(of.entries())), check=True)
+    done = converge(persistent(of, {"persistent": True}, {f"{tmp_path}/peers.sh": lambda: peers_text(of.objects())}), check=True)
     assert done.result(diff=True)["diff"]["after"] == f"{tmp_path}/peers.sh\n"

@@ -12,9 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+from boots import Boot
 from node import CLONE_NEWNET, PEERS, Node, libc, peers
 
 PORT = 7000
@@ -136,6 +138,11 @@ def test_no_packet_to_one_peer_is_lost_while_others_come_and_go(far: Far, nextho
         assert peers(nexthops=nexthops)
 
     lost, sent = lost_while(far, there_and_back)
+    assert lost == 0, f"{lost} of {sent}"
+
+
+def test_no_packet_is_lost_while_what_is_right_is_put_back(far: Far, overlay: Node, tmp_path: Path) -> None:
+    lost, sent = lost_while(far, Boot(overlay, tmp_path).replay)
     assert lost == 0, f"{lost} of {sent}"
 
 

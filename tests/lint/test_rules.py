@@ -25,6 +25,7 @@ MODULES = sorted(path.stem for path in CHECKOUT.glob("plugins/modules/[!_]*.py")
 PURE = (
     "_adopt",
     "_blocks",
+    "_boot",
     "_changes",
     "_conflist",
     "_errors",

@@ -1,21 +1,22 @@
 #!/bin/sh
 # Puts back what this node lacks of its overlay: after a boot all of it, later what somebody took away.
-# Reads what the modules wrote beside it, writes nothing where all is as it was left, and leaves alone what is somebody else's.
+# Reads what the modules wrote, writes nothing where all is as it was left, and leaves alone what is somebody else's.
 # By the role podnet.baremetal.flannel. podnet.service runs it.
 set -u
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
-cd "${0%/*}" || exit 1
+environment=${0%/*}/subnet.env
+cd "${STATE_DIRECTORY:-/var/lib/podnet-boot}" || exit 1
 exec 9</proc/self/ns/net
 flock 9 || exit 1 # one run on the node at a time: the modules hold the same lock
 
 run=${RUNTIME_DIRECTORY:-/run/flannel} # systemd.exec(5)
 left=$run/.left-by-podnet # what `shown` said then
-devices=$(sed -n 's/.* ip link add name \([^ ]*\) .*/\1/p' device.sh)
+devices=$(sed -n 's/.* ip link add name \([^ ]*\) .*/\1/p' device.sh 2>/dev/null)
 
 # What is to be there, and what the kernel shows of it, in few processes. Only compared with itself, so that its form does not matter.
 shown() {
     {
-        cat ./*.sh ./*.nft subnet.env $run/subnet.env
+        cat "$environment" $run/subnet.env ./*
         for device in $devices; do
             cat "/proc/sys/net/ipv6/conf/$device/accept_ra"
             bridge fdb show dev "$device" state permanent
@@ -83,9 +84,9 @@ done
 for table in ./*.nft; do
     [ ! -e "$table" ] || nft -f "$table" || failed=1
 done
-if ! cmp -s subnet.env $run/subnet.env; then
+if ! cmp -s "$environment" $run/subnet.env; then
     [ -d $run ] || { mkdir $run && cp -p .made-by-podnet $run; }
-    cp subnet.env $run/.subnet.env.podnet-boot && mv $run/.subnet.env.podnet-boot $run/subnet.env || failed=1
+    cp "$environment" $run/.subnet.env.podnet-boot && mv $run/.subnet.env.podnet-boot $run/subnet.env || failed=1
 fi
 [ "$failed" = 0 ] || exit 1
 shown >$left
