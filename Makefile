@@ -7,7 +7,8 @@ VENV := build/venv
 BIN := $(VENV)/bin
 COLLECTIONS := build/collections/ansible_collections
 ETCD := build/etcd/usr/bin/etcd
-DEBIAN_PACKAGES := containernetworking-plugins iproute2 iputils-ping kmod nftables openssl procps python3-venv util-linux
+UFW := build/ufw/usr/sbin/ufw
+DEBIAN_PACKAGES := containernetworking-plugins iproute2 iptables iputils-ping kmod nftables openssl procps python3-venv util-linux
 
 export PATH := $(CURDIR)/$(BIN):/usr/sbin:/sbin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -19,7 +20,7 @@ all: demo
 
 # --- set-up -----------------------------------------------------------------
 
-setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD)
+setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD) $(UFW)
 
 build/packages.done: Makefile
 	@mkdir -p build
@@ -33,18 +34,25 @@ $(VENV)/done: requirements.txt | build/packages.done
 	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	@touch $@
 
-# The collections that ours depends on, out of the `ansible` package, beside a link to this checkout.
+# The collections that ours depends on, out of the `ansible` package, beside a link to this checkout. Of community.general, which has 600
+# modules, only the one that is used.
+GENERAL := MANIFEST.json meta/runtime.yml plugins/doc_fragments/attributes.py plugins/modules/ufw.py
+WANTED := ansible/posix/ kubernetes/core/ $(addprefix community/general/,$(GENERAL))
 $(COLLECTIONS)/done: requirements-collections.txt $(VENV)/done
 	@rm -rf build/wheels
 	@mkdir -p $(COLLECTIONS)/podnet build/wheels
 	@$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest build/wheels --requirement requirements-collections.txt
-	@$(BIN)/python -c 'import sys, zipfile; wheel = zipfile.ZipFile(sys.argv[1]); wheel.extractall("build/collections", [name for name in wheel.namelist() if name.startswith(("ansible_collections/ansible/posix/", "ansible_collections/kubernetes/core/"))])' build/wheels/ansible-*.whl
+	@$(BIN)/python -c 'import sys, zipfile; wheel = zipfile.ZipFile(sys.argv[1]); wanted = tuple(f"ansible_collections/{name}" for name in sys.argv[2:]); wheel.extractall("build/collections", [name for name in wheel.namelist() if name.startswith(wanted)])' build/wheels/ansible-*.whl $(WANTED)
 	@ln -sfn ../../../.. $(COLLECTIONS)/podnet/baremetal
 	@touch $@
 
 # For the tests of the ledger in etcd, which start it themselves: unpacked, not installed, so that no service starts here.
 $(ETCD): | build/packages.done
 	@tests/unpack.sh etcd-server build/etcd
+
+# For the test of a node that has it; installed, it would be on this machine.
+$(UFW): | build/packages.done
+	@tests/unpack.sh ufw build/ufw
 
 # --- tests ------------------------------------------------------------------
 

@@ -79,6 +79,14 @@ options:
     type: str
     choices: [always, auto, never]
     default: auto
+  firewall:
+    description:
+      - A file on the node with the underlay addresses of the peers as nft text, for who loads the firewall at boot, such as
+        C(/var/lib/podnet-peers.nft). Its directory must be there.
+      - With it also the sets C(peers) and C(peers6) of the nftables table C(inet podnet), where that is there, hold these addresses and no
+        others. M(podnet.baremetal.nft_table) makes it, and the role C(flannel) gives it rules that let in nobody else.
+      - An address is let in before the entries of its peer are made, and kept out after they are gone, each in one transaction.
+    type: str
   node:
     description:
       - The name of this node in O(ledger), whose own lease is not among its peers, and what messages call it.
@@ -118,7 +126,7 @@ commands:
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
-from ansible_collections.podnet.baremetal.plugins.module_utils._peers import peers_target
+from ansible_collections.podnet.baremetal.plugins.module_utils._peers import guarded_target
 
 PEER: dict[str, Any] = {
     "node": {"type": "str", "required": True},
@@ -136,6 +144,7 @@ ARGUMENTS: dict[str, Any] = {
     "device6": {"type": "str"},
     "purge": {"type": "bool", "default": False},
     "nexthops": {"type": "str", "choices": ["always", "auto", "never"], "default": "auto"},
+    "firewall": {"type": "str"},
     "node": {"type": "str"},
 }
 RULES: dict[str, Any] = {
@@ -145,7 +154,7 @@ RULES: dict[str, Any] = {
 
 
 def main() -> None:
-    run(ARGUMENTS, peers_target, **RULES)
+    run(ARGUMENTS, guarded_target, **RULES)
 
 
 if __name__ == "__main__":
