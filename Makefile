@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 COLLECTIONS := build/collections/ansible_collections
 ETCD := build/etcd/usr/bin/etcd
 SERVICES := build/services/usr/sbin/NetworkManager
+UFW := build/ufw/usr/sbin/ufw
 CONTAINERD := build/containerd/usr/bin/containerd
-DEBIAN_PACKAGES := containernetworking-plugins dbus iproute2 iputils-ping kmod nftables openssl procps python3-venv strace systemd util-linux
+DEBIAN_PACKAGES := containernetworking-plugins dbus iproute2 iptables iputils-ping kmod nftables openssl procps python3-venv strace systemd util-linux
 
 export PATH := $(CURDIR)/$(BIN):/usr/sbin:/sbin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -21,7 +22,7 @@ all: demo
 
 # --- set-up -----------------------------------------------------------------
 
-setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD) $(SERVICES) $(CONTAINERD)
+setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD) $(SERVICES) $(CONTAINERD) $(UFW)
 
 build/packages.done: Makefile
 	@mkdir -p build
@@ -38,12 +39,15 @@ $(VENV)/done: requirements.txt | build/packages.done
 	@echo 'import ansible' >"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ansible.pth"
 	@touch $@
 
-# The collections that ours depends on, out of the `ansible` package, beside a link to this checkout.
+# The collections that ours depends on, out of the `ansible` package, beside a link to this checkout. Of community.general, which has 600
+# modules, only the one that is used.
+GENERAL := MANIFEST.json meta/runtime.yml plugins/doc_fragments/attributes.py plugins/modules/ufw.py
+WANTED := ansible/posix/ kubernetes/core/ $(addprefix community/general/,$(GENERAL))
 $(COLLECTIONS)/done: requirements-collections.txt $(VENV)/done
 	@rm -rf build/wheels
 	@mkdir -p $(COLLECTIONS)/podnet build/wheels
 	@$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest build/wheels --requirement requirements-collections.txt
-	@$(BIN)/python -c 'import sys, zipfile; wheel = zipfile.ZipFile(sys.argv[1]); wheel.extractall("build/collections", [name for name in wheel.namelist() if name.startswith(("ansible_collections/ansible/posix/", "ansible_collections/kubernetes/core/"))])' build/wheels/ansible-*.whl
+	@$(BIN)/python -c 'import sys, zipfile; wheel = zipfile.ZipFile(sys.argv[1]); wanted = tuple(f"ansible_collections/{name}" for name in sys.argv[2:]); wheel.extractall("build/collections", [name for name in wheel.namelist() if name.startswith(wanted)])' build/wheels/ansible-*.whl $(WANTED)
 	@ln -sfn ../../../.. $(COLLECTIONS)/podnet/baremetal
 	@touch $@
 
@@ -58,6 +62,10 @@ $(SERVICES): | build/packages.done
 # For the tests of the role cni, which ask it what it has read.
 $(CONTAINERD): | build/packages.done
 	@tests/unpack.sh containerd build/containerd
+
+# For the test of a node that has it; installed, it would be on this machine.
+$(UFW): | build/packages.done
+	@tests/unpack.sh ufw build/ufw
 
 # --- tests ------------------------------------------------------------------
 

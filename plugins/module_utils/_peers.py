@@ -1,17 +1,18 @@
 # Copyright (c) 2026 podnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All that a node's peers need of the kernel, as one target: neighbours, fdb entries, nexthops and routes. I/O; standard library only."""
+"""All that a node's peers need, as one target: neighbours, fdb entries, nexthops, routes, the firewall. I/O; standard library only."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from itertools import groupby
+from typing import Any, NamedTuple, Union
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change, changes
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, about, refuse
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, about, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._generation import Generation, refuse_older
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock, node_name, refuse_flanneld, require_net_admin
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
@@ -22,6 +23,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     PodRoute,
     StaticNeigh,
 )
+from ansible_collections.podnet.baremetal.plugins.module_utils._peer_sets import FileChange, PeerSets, SetChange
 from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import (
     FAMILY,
     NEXTHOPS,
@@ -54,6 +56,9 @@ FEW = 64
 WHOLE = 1 << 16  # longer than any answer
 IPV4, IPV6 = 4, 16  # the size of a packed address
 ITSELF = "leave this node out of its own peers"
+
+
+Step = Union[Change, SetChange, FileChange]
 
 
 class Wanted(NamedTuple):
@@ -117,6 +122,11 @@ class PeersTarget:
     def objects(self) -> list[Entry]:
         """All that is wanted, in the order in which it is made."""
         return [wanted.entry(row) for wanted in self._wanted(tuple(map(index_of, self._devices))) for row in wanted.heads.values()]
+
+    @property
+    def underlays(self) -> frozenset[bytes]:
+        """The packed underlay addresses of the peers."""
+        return frozenset(row[1] for row in self._rows)
 
     def refuse_itself(self) -> None:
         """Refuse a plan by which the node would reach itself through the overlay."""
@@ -224,8 +234,54 @@ class PeersTarget:
         return PodRoute(self._through[len(row[2])], f"{gateway}/{row[3]}", gateway, nexthop=number)
 
 
+class GuardedPeers(NamedTuple):
+    """The peers and the firewall that lets them in: a new one's address before its entries, and one that left goes after them."""
+
+    node: str
+    entries: PeersTarget
+    sets: PeerSets
+
+    @property
+    def name(self) -> str:
+        return self.entries.name
+
+    def lock(self) -> AbstractContextManager[None]:
+        return node_lock()
+
+    def drift(self) -> list[Step]:
+        sets = self.sets.drift()
+        return [*(step for step in sets if not step.delete), *self.entries.drift(), *(step for step in sets if step.delete)]
+
+    def apply(self, steps: Sequence[Step]) -> None:
+        done: list[str] = []
+        for of_entries, group in groupby(steps, key=lambda step: isinstance(step, Change)):
+            block = list(group)
+            try:
+                if of_entries:
+                    self.entries.apply([step for step in block if isinstance(step, Change)])
+                else:
+                    with about(self.node):
+                        self.sets.apply([step for step in block if not isinstance(step, Change)])
+            except Failed as error:
+                raise Failed(str(error), [*done, *error.done], passing=error.passing) from error
+            done += [step.command for step in block]
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+    def objects(self) -> list[Entry]:
+        return self.entries.objects()
+
+
+def guarded_target(options: Mapping[str, Any]) -> PeersTarget | GuardedPeers:
+    """The target of `vxlan_peers`: the peers, with the `firewall` where that is to let them in."""
+    entries = peers_target(options)
+    path = options["firewall"]
+    return GuardedPeers(node_name(options), entries, PeerSets(path, entries.underlays)) if path else entries
+
+
 def peers_target(options: Mapping[str, Any]) -> PeersTarget:
-    """The target of `vxlan_peers`: what every node of the `plan` needs, but for the node whose devices have the MACs `own`."""
+    """What every node of the `plan` needs, but for the node whose devices have the MACs `own`."""
     node = node_name(options)
     require_net_admin(node)
     if not options["plan"]:

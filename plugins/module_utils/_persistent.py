@@ -39,7 +39,7 @@ class Persistent(NamedTuple):
         try:
             take([change for change in changes if isinstance(change, Step)])
         except Failed as error:
-            raise Failed(str(error), [*(change.command for change in own), *error.done]) from error
+            raise Failed(str(error), [*(change.command for change in own), *error.done], passing=error.passing) from error
 
     def facts(self) -> dict[str, Any]:
         return self.target.facts()

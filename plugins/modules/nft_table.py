@@ -30,15 +30,24 @@ options:
     description: Name of the table.
     type: str
     required: true
+  ledger:
+    description:
+      - Path of the ledger on the controller, as M(podnet.baremetal.pod_subnet) returns it. Or the place in etcd that this module has
+        read in the same run.
+      - With it, O(rules) declare the sets C(peers) and C(peers6), and the table C(inet podnet) is loaded with the IPv4 and IPv6 underlay
+        addresses of the other nodes in them. What they hold later is for M(podnet.baremetal.vxlan_peers) to keep, and is not compared.
+    type: path
+  plan:
+    description: The peers as the action plugin packs them for the way to the nodes. Not for users.
+    type: str
+  own:
+    description: The MACs of this node's own devices, which are in O(plan) like the others. Not for users.
+    type: list
+    elements: str
+    default: []
   rules:
     description: What stands between the braces of the table, as C(nft -f) takes it. Required for O(state=present).
     type: str
-  persistent:
-    description:
-      - Whether the node has the table again after a boot. V(true) writes what C(nft -f) is given to a file in C(/var/lib/podnet-boot), in
-        the same run, and V(false) and O(state=absent) take that file away. Without it the file is left as it is.
-      - The role C(podnet.baremetal.flannel) brings what reads the file, see docs/reboot.md of this collection.
-    type: bool
 requirements:
   - nftables on the node
   - the capabilities CAP_NET_ADMIN and CAP_SYS_ADMIN, so in general C(become=true)
@@ -62,31 +71,54 @@ commands:
   returned: always
   type: list
   elements: str
+forwarding:
+  description:
+    - Who else on the node decides what is forwarded. To accept a packet in one table lifts no drop in another.
+    - It is read from what C(nft list chains) prints, and where iptables does without nftables from what C(iptables -S) prints.
+  returned: success
+  type: dict
+  contains:
+    dropping:
+      description: For which of V(ipv4) and V(ipv6) the chain C(FORWARD) of iptables has the policy C(DROP), as Docker and ufw set it.
+      type: list
+      elements: str
+      sample: []
+    accepting:
+      description: For which of them the role C(flannel) has its chain C(PODNET-FORWARD) there.
+      type: list
+      elements: str
+      sample: []
+    ufw:
+      description: Whether ufw is active.
+      type: bool
+      sample: false
+    firewalld:
+      description: Whether firewalld is active.
+      type: bool
+      sample: false
 """
 
 from typing import Any
 
-from ansible_collections.podnet.baremetal.plugins.module_utils._boot import DIRECTORY
-from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Target
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
-from ansible_collections.podnet.baremetal.plugins.module_utils._nft import nft_target
+from ansible_collections.podnet.baremetal.plugins.module_utils._nft import NftTable, nft_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
-from ansible_collections.podnet.baremetal.plugins.module_utils._persistent import persistent
 
 ARGUMENTS: dict[str, Any] = {
     "family": {"type": "str", "choices": ["arp", "bridge", "inet", "ip", "ip6", "netdev"], "default": "inet"},
     "name": {"type": "str", "required": True},
+    "ledger": {"type": "path"},
+    "plan": {"type": "str"},
+    "own": {"type": "list", "elements": "str", "default": []},
     "rules": {"type": "str"},
-    "persistent": {"type": "bool"},
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "node": {"type": "str"},
 }
 RULES: dict[str, Any] = {"required_if": [("state", "present", ["rules"])]}
 
 
-def _target(options: dict[str, Any]) -> Target[Any]:
-    target = nft_target(node_name(options), options)
-    return persistent(target, options, {f"{DIRECTORY}/{target.family}-{target.table}.nft": lambda: target.text})
+def _target(options: dict[str, Any]) -> NftTable:
+    return nft_target(node_name(options), options)
 
 
 def main() -> None:

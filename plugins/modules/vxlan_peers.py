@@ -100,6 +100,14 @@ options:
     type: str
     choices: [always, auto, never]
     default: auto
+  firewall:
+    description:
+      - A file on the node with the underlay addresses of the peers as nft text, for who loads the firewall at boot, such as
+        C(/var/lib/podnet-peers.nft). Its directory must be there.
+      - With it also the sets C(peers) and C(peers6) of the nftables table C(inet podnet), where that is there, hold these addresses and no
+        others. M(podnet.baremetal.nft_table) makes it, and the role C(flannel) gives it rules that let in nobody else.
+      - An address is let in before the entries of its peer are made, and kept out after they are gone, each in one transaction.
+    type: str
   persistent:
     description:
       - Whether the node has its peers again after a boot. V(true) writes the commands that make them to
@@ -150,7 +158,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._converge import 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
-from ansible_collections.podnet.baremetal.plugins.module_utils._peers import peers_target
+from ansible_collections.podnet.baremetal.plugins.module_utils._peers import guarded_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._persistent import persistent
 
 PEER: dict[str, Any] = {
@@ -173,6 +181,7 @@ ARGUMENTS: dict[str, Any] = {
     "generation": {"type": "int"},
     "older": {"type": "bool", "default": False},
     "beside_flanneld": {"type": "bool", "default": False},
+    "firewall": {"type": "str"},
     "persistent": {"type": "bool"},
     "node": {"type": "str"},
 }
@@ -185,7 +194,7 @@ RULES: dict[str, Any] = {
 def _target(options: dict[str, Any]) -> Target[Any]:
     if options["persistent"] and not options["purge"]:
         raise refuse(node_name(options), "persistent", "true", "the file holds all peers of the node: expected purge: true beside it")
-    target = peers_target(options)
+    target = guarded_target(options)
     return persistent(target, options, {PEERS_FILE: lambda: peers_text(target.objects())})
 
 

@@ -27,6 +27,11 @@ class Planned(NamedTuple):
     lease: dict[str, Any]
     plan: str
 
+    @property
+    def own(self) -> list[str]:
+        """The MACs of the node's devices."""
+        return [self.lease[mac] for mac in ("mac", "mac6") if mac in self.lease]
+
 
 def planned(path: str, node: str) -> Planned:
     """Find a node in the plan of the ledger at `path`, or `located` in etcd. Raises Refused where it or an active lease in it is missing.

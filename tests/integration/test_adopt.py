@@ -47,9 +47,10 @@ KEPT = [f"install -D -m 0644 /dev/stdin /var/lib/podnet-boot/{name}.sh" for name
 # What site.yml adds to a node that flanneld set up, with what is not on the overlay's device: docs/adopt.md lists it.
 ADDED = [
     "Write what is to be at boot, and once what was before",
-    *OVERLAY[1:],
+    "Make the VXLAN device of this node",
+    "Let in the peers alone, and masquerade what leaves the cluster",
+    "Reach the other nodes, and nobody else",
     "Tell the CNI plugins and flannel's users about it",
-    "Masquerade what leaves the cluster",
     "Write the CNI configuration",
 ]
 UNREACHABLE = [f"ip route replace unreachable {cidr} metric 4278198272 proto 86" for cidr in ("10.244.0.0/16", "fd00:10:244::/48")]

@@ -78,7 +78,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubeasz]:
 
 # --- the order of programming -----------------------------------------------
 
-# What the kernel tells, in its order, until a route to 203.0.113.0 comes. Family 7 is AF_BRIDGE: the fdb.
+# What the kernel tells, in its order, until a route to 203.0.113.0/32 comes. Family 7 is AF_BRIDGE: the fdb.
 LISTENER = """
 from pyroute2 import IPRoute
 WHICH = {"RTM_NEWLINK": "IFLA_IFNAME", "RTM_NEWADDR": "IFA_ADDRESS", "RTM_NEWNEIGH": "NDA_DST", "RTM_NEWROUTE": "RTA_DST"}
@@ -86,12 +86,13 @@ route = IPRoute()
 route.bind()
 print("ready", flush=True)
 told = ""
-while told != "route 203.0.113.0":
+while told != "route 203.0.113.0/32":
     for message in route.get():
         if message["event"] in WHICH:
             kind = "fdb" if message["family"] == 7 else message["event"][7:].lower()
             state = " permanent" if kind in ("fdb", "neigh") and message["state"] & 0x80 else ""
-            told = f"{kind} {message.get_attr(WHICH[message['event']])}{state}"
+            length = f"/{message['dst_len']}" if kind == "route" else ""
+            told = f"{kind} {message.get_attr(WHICH[message['event']])}{length}{state}"
             print(told, flush=True)
 """
 
@@ -107,8 +108,9 @@ def events_during(case: Kubeasz, deed: Callable[[], object]) -> Lines:
 
 
 def test_the_order_is_flannels(case: Kubeasz) -> None:
-    """The device and its address, then ARP, FDB and route of each peer (vxlan_network.go:356, :363, :380)."""
-    order = ["link flannel.1", "addr 172.20.1.0", "neigh 172.20.0.0 permanent", "fdb 10.9.1.156 permanent", "route 172.20.0.0"]
+    """The device and its address, then ARP, FDB and route of each peer (vxlan_network.go:356, :363, :380). Before all, the whole range."""
+    order = ["route 172.20.0.0/16", "link flannel.1", "addr 172.20.1.0"]
+    order += ["neigh 172.20.0.0 permanent", "fdb 10.9.1.156 permanent", "route 172.20.0.0/24"]
     assert [event for event in dict.fromkeys(case.events) if event in order] == order
     assert "neigh 172.20.0.0" not in case.events, "the kernel looked for the peer itself, since its route came before its neighbour"
 
@@ -178,11 +180,11 @@ def test_with_flannels_own_plugin_the_conflist_is_the_one_that_flannel_ships(cas
 
 
 def listing(text: str, names: str = r"flannel\.1|cni0|veth\w+") -> Lines:
-    """What is said of these devices, sorted, without the kernel's numbers of interfaces and the running clock of a bridge."""
+    """What is said of these devices, and of routes to nowhere, sorted, without the kernel's numbers of interfaces and a bridge's clock."""
     text = re.sub(r"^\d+: ", "", re.sub(r"@if\d+", "", text), flags=re.MULTILINE)
     text = re.sub(r"(gc_timer +)[\d.]+", r"\1N", text)
     blocks = re.split(r"^(?=\S)", text, flags=re.MULTILINE)
-    wanted = {block for block in blocks if re.match(rf"({names}):|.* dev ({names}) |[0-9a-f:]{{17}} dst", block)}
+    wanted = {block for block in blocks if re.match(rf"({names}):|.* dev ({names}) |[0-9a-f:]{{17}} dst|unreachable ", block)}
     return [line.strip() for block in sorted(wanted) for line in block.splitlines()]
 
 

@@ -73,28 +73,21 @@ SPOILED = [
     ("node1", "ip link set dev flannel.1 mtu 1400"),
     ("node1", "ip route add 203.0.113.0/24 via 198.51.100.9 dev eth0 proto static"),
     ("node1", "nft add table ip somebody"),
+    ("node1", "ip route del unreachable 172.20.0.0/16 metric 4278198272"),
+    ("node1", "nft flush set inet podnet peers"),
+    ("node1", "truncate -s 0 /var/lib/podnet-peers.nft"),
     ("node2", "ip link set dev flannel.1 address 02:00:00:00:00:09"),
     ("node2", "sed -i s/ip_forward=1/ip_forward=0/ /etc/sysctl.d/90-podnet.conf"),
     ("node3", "sysctl -w net.ipv4.ip_forward=0"),
     ("node3", "rm /run/flannel/subnet.env"),
     ("node3", "truncate -s 0 /etc/cni/net.d/10-flannel.conflist"),
-    ("node3", "nft add rule inet podnet postrouting counter"),
+    ("node2", "nft add element inet podnet peers { 203.0.113.9 }"),
+    ("node3", "nft add rule inet podnet vxlan counter accept"),
 ]
 # What was not ours among it: taking it away succeeds only if it is still there.
 FOREIGN = [("node1", "ip route del 203.0.113.0/24"), ("node1", "nft delete table ip somebody")]
-NFT_REPAIR = """table inet podnet
-delete table inet podnet
-table inet podnet {
-	chain postrouting {
-		type nat hook postrouting priority srcnat; policy accept;
-		meta mark & 0x00004000 == 0x00004000 return
-		ip saddr 172.20.2.0/24 ip daddr 172.20.0.0/16 return
-		ip saddr 172.20.0.0/16 ip daddr 172.20.2.0/24 return
-		ip saddr != 172.20.0.0/16 ip daddr 172.20.2.0/24 return
-		ip saddr 172.20.0.0/16 ip daddr != 224.0.0.0/4 masquerade fully-random
-		ip saddr != 172.20.0.0/16 ip daddr 172.20.0.0/16 masquerade fully-random
-	}
-}"""
+PEERS_OF_NODE1 = "nft add element inet podnet peers { 198.51.100.2, 198.51.100.3 }"
+PEERS_OF_NODE3 = "add element inet podnet peers { 198.51.100.1, 198.51.100.2 }"
 
 
 class Cluster:
@@ -130,6 +123,7 @@ class Cluster:
             "ip -4 addr show flannel.1",
             "ip neigh show dev flannel.1 nud permanent",
             "bridge fdb show dev flannel.1",
+            "nft list table inet podnet",
         )
         return sorted(line for table in (*shown, "ip -d -4 route") for line in self.run(node, table).splitlines())
 
@@ -218,6 +212,7 @@ def test_what_leaves_the_cluster_has_the_nodes_address(cluster: Cluster) -> None
 
 def test_what_somebody_spoiled_is_repaired_exactly_and_what_is_not_ours_stays(cluster: Cluster) -> None:
     before = [cluster.tables(node) for node in NODES]
+    table = cluster.run("node3", "nft --stateless --terse list table inet podnet")
     for node, command in SPOILED:
         cluster.run(node, command)
     repaired = cluster.site("--diff")
@@ -228,12 +223,23 @@ def test_what_somebody_spoiled_is_repaired_exactly_and_what_is_not_ours_stays(cl
             ["install -m 0644 /dev/stdin /etc/sysctl.d/90-podnet.conf"],
         ),
         ("node3", "Give the settings their values, now and at boot", []),
-        ("node1", "Make the VXLAN device of this node", ["ip link set dev flannel.1 mtu 1450"]),
+        (
+            "node1",
+            "Make the VXLAN device of this node",
+            ["ip route replace unreachable 172.20.0.0/16 metric 4278198272 proto 86", "ip link set dev flannel.1 mtu 1450"],
+        ),
         ("node2", "Make the VXLAN device of this node", ["ip link set dev flannel.1 address 02:f1:ac:14:01:00"]),
+        (
+            "node3",
+            "Let in the peers alone, and masquerade what leaves the cluster",
+            [f"flush table inet podnet\n{table}# The underlay addresses of the peers.\n{PEERS_OF_NODE3}\n"],
+        ),
         (
             "node1",
             "Reach the other nodes, and nobody else",
             [
+                PEERS_OF_NODE1,
+                "install -m 0644 /dev/stdin /var/lib/podnet-peers.nft",
                 "ip neigh replace 172.20.2.0 lladdr 02:f1:ac:14:02:00 dev flannel.1 nud permanent",
                 "bridge fdb replace 02:f1:ac:14:01:00 dev flannel.1 dst 198.51.100.2 self permanent",
                 "ip route replace 172.20.1.0/24 via 172.20.1.0 dev flannel.1 onlink proto 86",
@@ -245,10 +251,10 @@ def test_what_somebody_spoiled_is_repaired_exactly_and_what_is_not_ours_stays(cl
             [
                 "ip neigh replace 172.20.0.0 lladdr 02:f1:ac:14:00:00 dev flannel.1 nud permanent",
                 "ip neigh replace 172.20.2.0 lladdr 02:f1:ac:14:02:00 dev flannel.1 nud permanent",
+                "nft delete element inet podnet peers { 203.0.113.9 }",
             ],
         ),
         ("node3", "Tell the CNI plugins and flannel's users about it", ["install -m 0644 /dev/stdin /run/flannel/subnet.env"]),
-        ("node3", "Masquerade what leaves the cluster", [NFT_REPAIR]),
         ("node3", "Write the CNI configuration", ["install -m 0600 /dev/stdin /etc/cni/net.d/10-flannel.conflist"]),
     ]
     for node, command in FOREIGN:
@@ -267,9 +273,11 @@ def test_a_peer_that_left_the_inventory_is_purged_and_comes_back_the_same(cluste
         "Reach the other nodes, and nobody else",
     ]
     assert gone.of("Reach", "node1")[0].commands == [
+        "install -m 0644 /dev/stdin /var/lib/podnet-peers.nft",
         "ip route del 172.20.2.0/24 via 172.20.2.0 dev flannel.1 onlink proto 86",
         "bridge fdb del 02:f1:ac:14:02:00 dev flannel.1 dst 198.51.100.3 self",
         "ip neigh del 172.20.2.0 dev flannel.1",
+        "nft delete element inet podnet peers { 198.51.100.3 }",
         "install -D -m 0644 /dev/stdin /var/lib/podnet-boot/peers.sh",
     ]
     assert json.loads(cluster.ledger.read_text())["nodes"]["node3"]["state"] == "retired"

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._boot import device_text, peers_text
-from ansible_collections.podnet.baremetal.plugins.module_utils._nft import nft_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import vtep_target
 from node import OPTIONS, Node, target
 
 SCRIPT = Path(__file__).resolve().parents[2] / "roles" / "flannel" / "files" / "restore.sh"
-TABLE = {"name": "podnet", "family": "inet", "rules": "chain c {\n counter accept\n}", "state": "present"}
+TABLE = "table inet podnet\ndelete table inet podnet\ntable inet podnet {\nchain c {\n counter accept\n}\n}\n"
 STRACE = ["strace", "-f", "-qq", "-e", "trace=sendmsg,sendto", "-e", "signal=none", "-o"]
 PUT_BACK = "The overlay of this node is not as it was left: putting it back.\n"
 
@@ -35,7 +34,7 @@ class Boot:
         self.texts.mkdir()
         (directory / "subnet.env").write_text("FLANNEL_NETWORK=172.20.0.0/16\n")
         (self.texts / ".made-by-podnet").touch()
-        (self.texts / "inet-podnet.nft").write_text(nft_target("node1", TABLE).text)
+        (directory / "podnet.nft").write_text(TABLE)
         shutil.copy(SCRIPT, directory)
         self.want()
 

@@ -84,7 +84,7 @@ CASES: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
 @pytest.mark.parametrize(("devices", "entries"), CASES)
 def test_a_boot_makes_what_the_modules_made(node: Node, tmp_path: Path, devices: dict[str, Any], entries: dict[str, Any]) -> None:
     here = Boot(node, tmp_path)
-    (here.texts / "inet-podnet.nft").unlink()
+    (here.directory / "podnet.nft").unlink()
     here.want(devices, **entries)
     assert device(**devices)
     assert commands(target(**entries))

@@ -29,6 +29,7 @@ PURE = (
     "_changes",
     "_conflist",
     "_errors",
+    "_forwarding",
     "_inputs",
     "_kubelet",
     "_kubelet_fields",

@@ -4,7 +4,7 @@
 # By the role podnet.baremetal.flannel. podnet.service runs it.
 set -u
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
-environment=${0%/*}/subnet.env
+environment=${0%/*}/subnet.env table=${0%/*}/podnet.nft
 cd "${STATE_DIRECTORY:-/var/lib/podnet-boot}" || exit 1
 exec 9</proc/self/ns/net
 flock 9 || exit 1 # one run on the node at a time: the modules hold the same lock
@@ -16,7 +16,7 @@ devices=$(sed -n 's/.* ip link add name \([^ ]*\) .*/\1/p' device.sh 2>/dev/null
 # What is to be there, and what the kernel shows of it, in few processes. Only compared with itself, so that its form does not matter.
 shown() {
     {
-        cat "$environment" $run/subnet.env ./*
+        cat "$environment" "$table" $run/subnet.env ./*
         for device in $devices; do
             cat "/proc/sys/net/ipv6/conf/$device/accept_ra"
             bridge fdb show dev "$device" state permanent
@@ -26,9 +26,7 @@ shown() {
         done | ip -details -force -batch - # `ip link` would first try whether RTM_NEWLINK is known (iplink_have_newlink())
         ip -4 route show table main proto 86
         ip -6 route show table main proto 86
-        for table in ./*.nft; do
-            nft --stateless list $(head -n 1 "$table")
-        done
+        nft --stateless list table inet podnet
     } 2>/dev/null | sort | cksum
 }
 
@@ -81,9 +79,7 @@ others=$(taken)
 for text in ./device.sh ./peers.sh; do
     [ ! -e "$text" ] || . "$text" >/dev/null
 done
-for table in ./*.nft; do
-    [ ! -e "$table" ] || nft -f "$table" || failed=1
-done
+[ ! -e "$table" ] || nft -f "$table" || failed=1
 if ! cmp -s "$environment" $run/subnet.env; then
     [ -d $run ] || { mkdir $run && cp -p .made-by-podnet $run; }
     cp "$environment" $run/.subnet.env.podnet-boot && mv $run/.subnet.env.podnet-boot $run/subnet.env || failed=1
