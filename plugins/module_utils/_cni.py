@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -66,13 +66,13 @@ class Configuration(TextFile):
         self._options = options
         self._node = node
 
-    def drift(self) -> list[Step]:
+    def drift(self, beside: Iterable[str] = ()) -> list[Step]:
         if self.text is None:
-            return [*self._back(), *super().drift()]
+            return [*self._back(), *super().drift(beside)]
         if self._options["runtime"] != "none":
             refuse_elsewhere(self._node, self._options)
         steps = bridge_steps(self._node, self._options["bridge"], self._options["subnets"] or [])
-        return [*steps, *super().drift(), *self._aside()]
+        return [*steps, *super().drift(beside), *self._aside()]
 
     def facts(self) -> dict[str, Any]:
         directory, name = os.path.split(self.name)

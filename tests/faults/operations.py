@@ -120,7 +120,9 @@ def _opens(init: Callable[..., Any], before: Before, after: After) -> Callable[.
 
 def tables() -> list[str]:
     """All that iproute2 shows of the overlay here, without the numbers of links."""
-    shown = subprocess.run(["ip", "-d", "-batch", "-"], input=SHOWN, capture_output=True, text=True, check=True).stdout
+    shown = " tentative"  # as an IPv6 address is, without its local route, until the kernel has asked whether it is somebody else's
+    while " tentative" in shown:
+        shown = subprocess.run(["ip", "-d", "-batch", "-"], input=SHOWN, capture_output=True, text=True, check=True).stdout
     shown += subprocess.run(["bridge", "fdb", "show"], capture_output=True, text=True, check=True).stdout
     lines = (re.sub(r"^\d+: ", "", line).strip() for line in shown.splitlines())
     return sorted(line for line in lines if not any(word in line for word in PASSING))

@@ -43,6 +43,7 @@ OVERLAY = (
     "Reach the other nodes, and nobody else",
 )
 # What of the overlay is new: that a node makes it again at boot.
+PEERS = "install -m 0644 /dev/stdin /var/lib/podnet-peers.nft"
 KEPT = [f"install -D -m 0644 /dev/stdin /var/lib/podnet-boot/{name}.sh" for name in ("device", "peers")]
 # What site.yml adds to a node that flanneld set up, with what is not on the overlay's device: docs/adopt.md lists it.
 ADDED = [
@@ -241,15 +242,17 @@ def test_site_then_finds_the_overlay_as_it_wants_it_and_lists_what_it_adds(clust
     before = cluster.tables()
     predicted = cluster.play("site", "--check", "--diff").succeeded()
     assert names(predicted) == ADDED
-    assert not any(each.changed for each in predicted.of(OVERLAY[0]))
     assert on_the_overlay(predicted) == [
         *((node, [*UNREACHABLE[:1], KEPT[0]]) for node in LEASES),
-        *((node, [KEPT[1]]) for node in LEASES),
+        *((node, [PEERS, KEPT[1]]) for node in LEASES),
     ], "it is taken as it is, its packets are kept in, and it comes back at boot"
     files = predicted.of("Tell the CNI plugins", "node1")[0].commands
     assert [command.split()[-1] for command in files if "install -m" in command] == [
         "/etc/kube-flannel/net-conf.json",
         "/etc/iproute2/rt_protos.d/podnet.conf",
+        "/etc/podnet/podnet.nft",
+        "/etc/systemd/system/podnet-firewall.service",
+        "/etc/systemd/system/multi-user.target.d/podnet-firewall.conf",
         "/etc/podnet/restore.sh",
         "/etc/podnet/subnet.env",
         "/etc/systemd/system/podnet.service",
@@ -418,5 +421,5 @@ def test_a_dual_stack_cluster_of_flanneld_is_adopted_and_only_its_mtu_is_correct
     assert all(predicted.of(task) for task in OVERLAY)
     assert on_the_overlay(predicted) == [
         *((node, [*UNREACHABLE, "ip link set dev flannel.1 mtu 1430", KEPT[0]]) for node in four),
-        *((node, [KEPT[1]]) for node in four),
+        *((node, [PEERS, KEPT[1]]) for node in four),
     ]
