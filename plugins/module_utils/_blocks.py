@@ -28,7 +28,7 @@ HOST_BITS = {family: [(1 << bits - prefix) - 1 for prefix in range(bits + 1)] fo
 UNICAST = {IPV4: {*range(1, 224)} - {127}, IPV6: {*range(1, 255)}}
 
 
-def address_numbers(texts: Iterable[str]) -> dict[int, list[int]]:
+def address_numbers(texts: Sequence[str]) -> dict[int, list[int]]:
     """The numbers of unicast addresses as they are usually written. Raises ValueError for any other text, be it an address or not.
 
     All are read at once, and so are networks below: one by one they would cost ten times as much.
@@ -36,12 +36,12 @@ def address_numbers(texts: Iterable[str]) -> dict[int, list[int]]:
     return {family: _numbers(family, own) for family, own in _by_family(texts).items()}
 
 
-def usual_blocks(texts: Iterable[str]) -> list[Block]:
+def usual_blocks(texts: Sequence[str]) -> list[Block]:
     """The blocks that networks are as they are usually written, IPv4 first. Raises ValueError for any other text."""
     return list(chain.from_iterable(_blocks(family, own) for family, own in _by_family(texts).items()))
 
 
-def _by_family(texts: Iterable[str]) -> dict[int, list[str]]:
+def _by_family(texts: Sequence[str]) -> dict[int, list[str]]:
     six = [text for text in texts if ":" in text]
     return {IPV4: [text for text in texts if ":" not in text] if six else list(texts), IPV6: six}
 

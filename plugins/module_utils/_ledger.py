@@ -263,8 +263,10 @@ def text(ledger: Ledger) -> str:
     head = f'{{\n  "generation": {ledger.generation},\n  {_network_line(ledger)}'
     if not ledger.lines:
         return head + ',\n  "nodes": {}\n}\n'
-    first, *others = [line.text for line in ledger.lines]
-    return ",\n    ".join([f"{head}{NODES}    {first}", *others]) + END
+    texts = [line.text for line in ledger.lines]
+    texts[0] = f"{head}{NODES}    {texts[0]}"
+    texts[-1] += END
+    return ",\n    ".join(texts)
 
 
 def _network_line(ledger: Ledger) -> str:

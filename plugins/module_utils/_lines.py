@@ -67,7 +67,7 @@ def line_of(name: str, subnets: Sequence[str], said: Iterable[str]) -> Line:
 
 def lines_in(text: str, start: int) -> list[Line]:
     """The lines of nodes that the text has from there to its last two lines. Raises ValueError where it has something else."""
-    lines = list(map(partial(tuple.__new__, Line), ON_A_LINE.findall(text, start)))
+    lines = list(map(partial(tuple.__new__, Line), ON_A_LINE.findall(text, start)))  # Line._make without a call for each
     if (text.count("\n", start), text.count("},\n", start)) != (len(lines) + 2, len(lines) - 1):
         raise ValueError("not each line is that of a node")
     return lines

@@ -195,7 +195,7 @@ class Ledger:
     @cached_property
     def odd(self) -> list[Line]:
         """Those that have more than one IPv4 subnet at one IPv4 address, or something else."""
-        return [line for line in self.lines if line.second or line.text.count(":") != COLONS]
+        return _odd(self.lines)
 
     @cached_property
     def whys(self) -> Mapping[str, str]:
@@ -234,7 +234,12 @@ class Ledger:
         left = set(blocks_of([subnet for name in changed.keys() & known for subnet in known[name].subnets]))
         taken = blocks_of([subnet for line in changed.values() for subnet in line.subnets])
         vars(after)["blocks"] = sorted([block for block in self.blocks if block not in left] + taken)
+        vars(after)["odd"] = [line for line in self.odd if line.name not in changed] + _odd(changed.values())
         return after
+
+
+def _odd(lines: Iterable[Line]) -> list[Line]:
+    return [line for line in lines if line.second or line.text.count(":") != COLONS]
 
 
 @dataclass(frozen=True)
@@ -696,7 +701,7 @@ def _check_names(hosts: Sequence[Host], before: Ledger) -> None:
 
 
 def _check_underlays(hosts: Sequence[Host], network: Network) -> None:
-    addresses = [*filter(None, chain(map(attrgetter("underlay"), hosts), map(attrgetter("underlay6"), hosts)))]
+    addresses = [host.underlay for host in hosts if host.underlay] + [host.underlay6 for host in hosts if host.underlay6]
     if len({*addresses}) < len(addresses):
         raise _shared_underlay(hosts)
     cidrs = [(cidr, CLUSTER) for cidr in network.cluster_cidrs] + [(cidr, SERVICE) for cidr in network.service_cidrs]

@@ -10,9 +10,9 @@ import ssl
 import subprocess
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from socket import create_server
@@ -43,16 +43,32 @@ class Certificates:
 
 @dataclass(frozen=True)
 class Server:
-    """A running etcd of one member."""
+    """A member of etcd: its ports for clients and for the other members, and once it runs its process."""
 
     port: int
-    pid: int
+    peer: int
     certificates: Certificates | None = None
+    processes: list[subprocess.Popen[Any]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         """As podnet_ledger names it."""
         return f"etcd{'s' if self.certificates else ''}://127.0.0.1:{self.port}{PREFIX}"
+
+    @property
+    def pid(self) -> int:
+        return self.processes[0].pid
+
+    def leads(self) -> bool:
+        status = self.post("/v3/maintenance/status", {})
+        return bool(status["leader"] == status["header"]["member_id"])
+
+    def kill(self) -> None:
+        self.processes[0].kill()
+        self.processes[0].wait()
+
+    def log(self, directory: Path) -> Path:
+        return directory / f"etcd{self.port}.log"
 
     def post(self, path: str, body: Mapping[str, Any], token: str = "") -> dict[str, Any]:
         """What etcd's gateway answers to somebody who is not the collection."""
@@ -91,19 +107,43 @@ def base64(text: str) -> str:
 @contextmanager
 def etcd(directory: Path, certificates: Certificates | None = None) -> Iterator[Server]:
     """An etcd with its data in the directory. It ends with the test, also when that is killed."""
-    client, peer = free_ports(2)
-    scheme = "https" if certificates else "http"
-    clients, peers = f"{scheme}://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
-    command = [str(PROGRAM), f"--data-dir={directory}/etcd", "--unsafe-no-fsync", "--logger=zap", "--log-level=error"]
-    command += [f"--{name}-client-urls={clients}" for name in ("listen", "advertise")]
-    command += [f"--listen-peer-urls={peers}", f"--initial-advertise-peer-urls={peers}", f"--initial-cluster=default={peers}"]
-    if certificates:
-        files = {"cert-file": "server.crt", "key-file": "server.key", "trusted-ca-file": "ca.crt"}
-        command += ["--client-cert-auth", *(f"--{option}={certificates.path(name)}" for option, name in files.items())]
-    with (directory / "etcd.log").open("wb") as log, ends_with_us(command, stdout=log, stderr=log) as process:
-        server = Server(client, process.pid, certificates)
-        wait_for(server, process, directory / "etcd.log")
+    (server,) = servers = new_servers(1, certificates)
+    with member(directory, server, servers):
+        wait_for(server, directory)
         yield server
+
+
+@contextmanager
+def three_etcds(directory: Path) -> Iterator[list[Server]]:
+    """An etcd of three members."""
+    servers = new_servers(3)
+    with ExitStack() as running:
+        for server in servers:
+            running.enter_context(member(directory, server, servers))
+        for server in servers:
+            wait_for(server, directory)
+        yield servers
+
+
+def new_servers(count: int, certificates: Certificates | None = None) -> list[Server]:
+    ports = free_ports(2 * count)
+    return [Server(client, peer, certificates) for client, peer in zip(ports[:count], ports[count:])]
+
+
+@contextmanager
+def member(directory: Path, server: Server, servers: Sequence[Server]) -> Iterator[None]:
+    scheme = "https" if server.certificates else "http"
+    clients, peers = f"{scheme}://127.0.0.1:{server.port}", f"http://127.0.0.1:{server.peer}"
+    own, every = f"member{server.peer}", ",".join(f"member{each.peer}=http://127.0.0.1:{each.peer}" for each in servers)
+    command = [str(PROGRAM), f"--name={own}", f"--data-dir={directory}/{own}", "--unsafe-no-fsync", "--logger=zap", "--log-level=error"]
+    command += [f"--{name}-client-urls={clients}" for name in ("listen", "advertise")]
+    command += [f"--listen-peer-urls={peers}", f"--initial-advertise-peer-urls={peers}", f"--initial-cluster={every}"]
+    if server.certificates:
+        files = {"cert-file": "server.crt", "key-file": "server.key", "trusted-ca-file": "ca.crt"}
+        command += ["--client-cert-auth", *(f"--{option}={server.certificates.path(name)}" for option, name in files.items())]
+    with server.log(directory).open("wb") as log, ends_with_us(command, stdout=log, stderr=log) as process:
+        server.processes.append(process)
+        yield
 
 
 @contextmanager
@@ -117,9 +157,10 @@ def ends_with_us(command: list[str], **options: Any) -> Iterator[subprocess.Pope
         process.wait()
 
 
-def wait_for(server: Server, process: subprocess.Popen[Any], log: Path) -> None:
+def wait_for(server: Server, directory: Path) -> None:
+    log = server.log(directory)
     for _attempt in range(600):
-        assert process.poll() is None, log.read_text()
+        assert server.processes[0].poll() is None, log.read_text()
         with suppress(OSError, AssertionError):  # no leader yet
             server.post("/v3/kv/range", {"key": base64("/")})
             return

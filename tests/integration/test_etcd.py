@@ -21,14 +21,14 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._converge import 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
 from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import ARGUMENT_SPEC, change_of, parse
 from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Ledger
-from ansible_collections.podnet.baremetal.plugins.plugin_utils import _etcd_ledger
+from ansible_collections.podnet.baremetal.plugins.plugin_utils import _etcd, _etcd_ledger
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._commits import LEDGER
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._etcd import Access, Etcd
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._etcd_ledger import settled, target
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._flannel_keys import flannel_leases
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._place import EtcdPlace, etcd_place
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._snapshot import OPERATIONS, Operation, Snapshot
-from etcds import PREFIX, USER, Certificates, Server, ends_with_us, etcd, free_ports, make_certificates
+from etcds import PREFIX, USER, Certificates, Server, ends_with_us, etcd, free_ports, make_certificates, three_etcds
 
 SCRIPT = Path(__file__).with_name("allocators.py")
 DEFAULTS = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
@@ -395,6 +395,22 @@ def test_the_next_member_is_asked_where_one_is_down(server: Server) -> None:
     (nobody,) = free_ports(1)
     assert run_at(server.url.replace("etcd://", f"etcd://127.0.0.1:{nobody},"), "node1").changes
     assert set(sound(client(server).snapshot())) == {"node1"}
+
+
+def test_of_three_members_the_leader_may_be_lost_and_without_two_nothing_is_said_or_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with three_etcds(tmp_path) as running:
+        members = sorted(running, key=Server.leads, reverse=True)
+        url = f"etcd://{','.join(f'127.0.0.1:{member.port}' for member in members)}{PREFIX}"
+        run_at(url, "node1")
+        members[0].kill()
+        assert commands(run_at(url, "node1", "node2")) == ["lease node2 172.20.1.0/24 (new)"]
+        assert set(sound(client(members[1]).snapshot())) == {"node1", "node2"}
+        members[1].kill()
+        monkeypatch.setattr(_etcd, "SECONDS", 1)
+        with pytest.raises(Refused, match=rf"^{url}: no member of etcd can be asked \(127.0.0.1:{members[0].port}: Connection refused; "):
+            run_at(url, "node1", "node2", "node3")
 
 
 def test_a_server_that_is_not_there_and_one_that_is_not_etcd_are_named(tmp_path: Path) -> None:
