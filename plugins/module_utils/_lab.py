@@ -29,7 +29,15 @@ IPV6 = 6
 PRIVATE = ("/run/", "/tmp/")  # empty in a node
 LAYERS = ("/", "/dev", "/home", "/opt", "/srv", "/usr", "/var")  # copied on write, each where it is a mount of its own
 # Of a machine that is a node itself.
-LEFTOVERS = ("/etc/cni/net.d", "/etc/kube-flannel", "/var/lib/cni", "/var/lib/podnet", "/var/lib/podnet-ipv6")
+LEFTOVERS = (
+    "/etc/cni/net.d",
+    "/etc/containerd",
+    "/etc/crio",
+    "/etc/kube-flannel",
+    "/var/lib/cni",
+    "/var/lib/podnet",
+    "/var/lib/podnet-ipv6",
+)
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?")  # RFC 1123, and 63 characters at most: uname(2) takes 64
 PATH = re.compile(r"(/[\w.-]+)+")  # what stands as it is in mount options and in mountinfo
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
