@@ -18,7 +18,16 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._runtime_files im
 
 PROGRAM = Path(__file__).resolve().parents[2] / "build" / "containerd" / "usr" / "bin" / "containerd"
 DIRECTORIES = ("/etc/own/net.d", "/opt/own/bin")
-DEBIAN = (PROGRAM.parents[2] / "etc" / "containerd" / "config.toml").read_text()
+DEBIAN = """version = 2
+
+[plugins]
+  [plugins."io.containerd.grpc.v1.cri"]
+    [plugins."io.containerd.grpc.v1.cri".cni]
+      bin_dir = "/usr/lib/cni"
+      conf_dir = "/etc/cni/net.d"
+  [plugins."io.containerd.internal.v1.opt"]
+    path = "/var/lib/containerd/opt"
+"""
 KUBESPRAY = """version = 2
 root = "/var/lib/containerd"
 imports = []
