@@ -31,6 +31,8 @@ LAYERS = ("/", "/dev", "/home", "/opt", "/srv", "/usr", "/var")  # copied on wri
 # Of a machine that is a node itself.
 LEFTOVERS = (
     "/etc/cni/net.d",
+    "/etc/containerd",
+    "/etc/crio",
     "/etc/kube-flannel",
     "/etc/podnet",
     "/var/lib/cni",

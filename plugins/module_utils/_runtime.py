@@ -135,8 +135,8 @@ def decides(runtime: Runtime, file: File, version: int) -> bool:
 
 def with_import(main: File, path: str) -> str:
     """The text of containerd's main file that imports the other one too."""
-    # Before 2.0 a pattern that is not absolute is one of the directory in which containerd was started.
-    if any(fnmatchcase(path, pattern) for pattern in _imported(main) if pattern.startswith("/")):
+    # No pattern that is not absolute counts: before 2.0 it is one of the directory in which containerd was started.
+    if any(fnmatchcase(path, pattern) for pattern in _imported(main)):
         return main.text
     found = IMPORTS.search(_head(main.text))
     if not found:

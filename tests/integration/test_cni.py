@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,8 @@ from typing import Any
 import pytest
 from ansible_collections.podnet.baremetal.plugins.modules.cni_conflist import ARGUMENTS
 from containerds import LOOPBACK, Containerd, containerd, eventually
-from labs import CHECKOUT, Lab
+from etcds import ends_with_us
+from labs import CHECKOUT, Lab, Play
 
 DIRECTORY = "/etc/cni/net.d"
 CONFLIST = f"{DIRECTORY}/10-flannel.conflist"
@@ -78,3 +82,164 @@ def test_with_ansibles_own_modules_containerd_stays_without_network_until_someth
     lab.task("podnet.baremetal.cni_conflist", BRIDGE).succeeded()
     assert running.took("cbr0")
     assert "receiving RENAME" in running.events()[seen:]
+
+
+# --- in other people's playbooks ------------------------------------------------------------------------------------------------------
+
+MAIN = "/etc/containerd/config.toml"
+KUBEASZ = {"bin_dir": "/opt/kube/bin", "CLUSTER_CIDR": "172.20.0.0/16", "SERVICE_CIDR": "10.68.0.0/16", "NODE_CIDR_LEN": 24}
+KUBEASZ_DEFAULT = """{
+	"name": "mynet", "cniVersion": "0.3.1", "type": "bridge", "bridge": "mynet0", "isDefaultGateway": true, "ipMasq": true,
+	"hairpinMode": true, "ipam": {"type": "host-local", "subnet": "172.20.0.0/16"}
+}
+"""
+KUBEASZ_CONTAINERD = """version = 3
+imports = []
+[plugins.'io.containerd.cri.v1.runtime'.cni]
+  bin_dir = '/opt/kube/bin'
+  conf_dir = '/etc/cni/net.d'
+"""
+KUBESPRAY = {
+    "kube_pods_subnet": "10.233.64.0/18",
+    "kube_service_addresses": "10.233.0.0/18",
+    "kube_network_node_prefix": 24,
+    "container_manager": "containerd",
+}
+KUBESPRAY_CONTAINERD = """version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "registry.k8s.io/pause:3.10"
+"""
+# project: (its variables, the files that it leaves on a node, where its plugins are, the pod subnet of node1)
+PROJECTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
+    "kubeasz": (KUBEASZ, {MAIN: KUBEASZ_CONTAINERD, f"{DIRECTORY}/10-default.conf": KUBEASZ_DEFAULT}, "/opt/kube/bin", "172.20.0.0/24"),
+    "kubespray": (KUBESPRAY, {MAIN: KUBESPRAY_CONTAINERD}, "/opt/cni/bin", "10.233.64.0/24"),
+}
+
+
+class Node:
+    """node1 of the lab, for tests that leave it as they found it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    def role(self, *arguments: str, hosts: str = "node1", **variables: Any) -> Play:
+        tasks = [{"name": "role", "ansible.builtin.import_role": {"name": "podnet.baremetal.cni"}}]
+        given = {"cni_cluster_cidr": "172.20.0.0/16", "cni_pod_subnets": ["172.20.1.0/24"], "cni_mtu": 1450, **variables}
+        return self.lab.play([{"hosts": hosts, "gather_facts": False, "tasks": tasks}], *arguments, **given)
+
+    def write(self, path: str, text: str) -> None:
+        self.lab.run("node1", "install", "-D", "-m", "644", "/dev/stdin", path, input=text)
+
+    def names(self, directory: str) -> list[str]:
+        return self.lab.run("node1", "ls", "-A", directory, check=False).stdout.split()
+
+
+@pytest.fixture
+def node(lab: Lab) -> Iterator[Node]:
+    yield Node(lab)
+    lab.run("node1", "sh", "-c", "rm -rf /etc/cni /etc/containerd /opt/cni /opt/kube /run/archive /var/cache/podnet-cni-*")
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_the_role_fits_into_a_cluster_of(node: Node, tmp_path: Path, project: str) -> None:
+    variables, files, plugins, subnet = PROJECTS[project]
+    for path, text in files.items():
+        node.write(path, text)
+    node.lab.run("node1", "mkdir", "-p", str(Path(plugins).parent))
+    node.lab.run("node1", "ln", "-s", "/usr/lib/cni", plugins)
+    (tmp_path / "ledger").mkdir()
+
+    def run(*arguments: str, **more: Any) -> Play:
+        given = {**variables, "podnet_ledger": str(tmp_path / "ledger" / "podnet-ledger.json"), **more}
+        return node.lab.play(f"docs/examples/cni-{project}.yml", "--limit=node1", "--diff", *arguments, **given).succeeded()
+
+    predicted, made, again = run("--check"), run(), run()
+    assert [(each.task, each.result.get("diff")) for each in predicted.changed] == [
+        (each.task, each.result.get("diff")) for each in made.changed
+    ]
+    assert again.changed == []
+    (bridge, _portmap) = json.loads(node.lab.run("node1", "cat", CONFLIST).stdout)["plugins"]
+    assert bridge["ipam"]["ranges"] == [[{"subnet": subnet}]]
+    moved = [f"{Path(path).name}.podnet-aside" for path in files if path.startswith(DIRECTORY)]
+    assert [name for name in node.names(DIRECTORY) if name[0] != "."] == [*moved, "10-flannel.conflist"]
+
+
+# --- plugins --------------------------------------------------------------------------------------------------------------------------
+
+ARCHIVE = "cni-plugins-linux-{architecture}-v1.9.0.tgz"
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Plugins of Debian's package as a release has them, for this machine's architecture."""
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}[
+        subprocess.run(["uname", "-m"], capture_output=True, text=True, check=True).stdout.strip()
+    ]
+    path = tmp_path / ARCHIVE.format(architecture=architecture)
+    members = ["./bridge", "./host-local", "./portmap"]
+    owners = ["--owner=1001", "--group=1001"]
+    subprocess.run(["tar", "-czf", str(path), *owners, "--dereference", "--directory=/usr/lib/cni", *members], check=True)
+    return path
+
+
+def test_plugins_come_once_from_a_mirror_and_again_where_they_differ(node: Node, archive: Path) -> None:
+    checksum = f"sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}"
+    node.lab.run("node1", "mkdir", "/run/archive")
+    write = f"base64 --decode >/run/archive/{archive.name}"
+    node.lab.run("node1", "sh", "-c", write, input=b64encode(archive.read_bytes()).decode())
+    options: dict[str, Any] = {
+        "cni_install": "archive",
+        "cni_plugin_directory": "/opt/cni/bin",
+        "cni_archive": "http://127.0.0.1:8099/" + ARCHIVE.format(architecture="{{ cni_architecture }}"),
+        "cni_archive_checksum": {"amd64": checksum, "arm64": checksum},
+    }
+    server = ["setpriv", "--pdeathsig=KILL", "python3", "-m", "http.server", "--directory=/run/archive", "--bind=127.0.0.1", "8099"]
+    log = archive.with_suffix(".log")
+    with log.open("wb") as file, ends_with_us([*node.lab.enter("node1"), *server], stderr=file):
+        assert eventually(lambda: node.lab.run("node1", "bash", "-c", "true </dev/tcp/127.0.0.1/8099", check=False).returncode == 0)
+        refused = node.role(**{**options, "cni_archive_checksum": f"sha256:{'0' * 64}"})
+        assert "checksum" in refused.one("Fetch the archive").msg
+        assert refused.changed == []
+        made = node.role(**options).succeeded()
+        assert {each.task.partition(" : ")[2] for each in made.changed} == {
+            "Fetch the archive",
+            "Keep a record of the archive beside the plugins",
+            "Unpack the plugins",
+            "Write the CNI configuration",
+        }
+        node.lab.run("node1", "sh", "-c", "rm /opt/cni/bin/portmap; echo >>/opt/cni/bin/bridge")
+        assert [each.task.partition(" : ")[2] for each in node.role(**options).succeeded().changed] == ["Unpack the plugins"]
+    assert log.read_text().count('"GET') == 2  # that of the wrong checksum, and one
+    for plugin in ("bridge", "host-local", "portmap"):
+        node.lab.run("node1", "cmp", f"/usr/lib/cni/{plugin}", f"/opt/cni/bin/{plugin}")
+    assert node.lab.run("node1", "stat", "-c", "%a %U", "/opt/cni/bin/bridge").stdout == "755 root\n"
+
+
+def test_an_archive_that_is_not_what_it_should_be_is_refused_before_anything_is_changed(node: Node, archive: Path) -> None:
+    """Three nodes, three mistakes."""
+    right = hashlib.sha256(archive.read_bytes()).hexdigest()
+    given = {
+        "cni_archive_checksum": {"node1": f"sha256:{'1' * 64}", "node2": "", "node3": f"sha256:{right}"},
+        "cni_architecture": {"node1": "arm64", "node2": "amd64", "node3": "amd64"},
+        "cni_archive": {"node1": str(archive), "node2": str(archive), "node3": "relative.tgz"},
+    }
+    variables = {name: f"{{{{ {values}[inventory_hostname] }}}}" for name, values in given.items()}
+    refused = node.role(hosts="node1:node2:node3", cni_install="archive", **variables)
+    said = {each.host: each.msg for each in refused.outcomes if each.failed}
+    assert said["node1"] == f"node1: cni_archive_checksum is 'sha256:{'1' * 64}': {archive} on the controller has {right}."
+    assert "node2: cni_archive_checksum is ''" in said["node2"]
+    assert "and cni_archive is 'relative.tgz': cni_install=archive needs a URL or an absolute path of the controller" in said["node3"]
+    assert refused.changed == []
+
+
+def test_a_package_and_a_runtime_that_is_told_and_restarted(node: Node) -> None:
+    node.write(MAIN, KUBESPRAY_CONTAINERD)
+    package = {"cni_install": "package", "cni_plugin_directory": "/usr/lib/cni"}
+    refused = node.role(**package)
+    (said,) = (each.msg for each in refused.outcomes if each.failed and "containerd" in each.msg)
+    assert said.startswith("node1: plugin_directory is /usr/lib/cni: containerd looks in /opt/cni/bin, by the default of containerd: ")
+    assert refused.changed == []  # the package is there
+    told = node.role(**package, cni_runtime="containerd", cni_runtime_configure=True)
+    assert [each.failed for each in told.of("Restart the container runtime")] == [True]  # no service manager runs in a lab
+    assert len(told.changed) == 2
+    node.role(**package, cni_runtime="containerd", cni_runtime_configure=True, cni_restart=False).succeeded()

@@ -200,7 +200,7 @@ def test_a_node_sees_a_shared_path_below_tmp_and_cannot_write_to_it(lab_director
 
 
 def test_leftovers_of_a_machine_that_is_a_node_itself_are_not_in_the_lab(lab: Lab) -> None:
-    for path in ("/etc/cni/net.d", "/etc/kube-flannel", "/var/lib/cni", "/var/lib/podnet", "/run/flannel"):
+    for path in ("/etc/cni/net.d", "/etc/containerd", "/etc/crio", "/etc/kube-flannel", "/var/lib/cni", "/var/lib/podnet", "/run/flannel"):
         assert lab.run("node1", "test", "-e", path, check=False).returncode == 1
 
 

@@ -135,7 +135,7 @@ def test_an_ipv6_address_of_another_range_is_not_in_the_way(node: CniNode) -> No
     for address in ("2001:db8:9::1/64", "2001:db8:0:1::9/64", "203.0.113.129/25"):
         node.command("ip", "address", "add", address, "dev", "cni0")
     both: dict[str, Any] = {"subnets": ["203.0.113.0/25", "2001:db8:0:1::/64"], "cluster_cidrs": ["203.0.113.0/24", "2001:db8::/48"]}
-    assert done(networked(node, **both))["commands"][:2] == [
+    assert [command for command in done(networked(node, **both))["commands"] if "delete" in command] == [
         "ip address delete 203.0.113.129/25 dev cni0",
         "ip address delete 2001:db8:0:1::9/64 dev cni0",
     ]

@@ -18,7 +18,16 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._runtime_files im
 
 PROGRAM = Path(__file__).resolve().parents[2] / "build" / "containerd" / "usr" / "bin" / "containerd"
 DIRECTORIES = ("/etc/own/net.d", "/opt/own/bin")
-DEBIAN = (PROGRAM.parents[2] / "etc" / "containerd" / "config.toml").read_text()
+DEBIAN = """version = 2
+
+[plugins]
+  [plugins."io.containerd.grpc.v1.cri"]
+    [plugins."io.containerd.grpc.v1.cri".cni]
+      bin_dir = "/usr/lib/cni"
+      conf_dir = "/etc/cni/net.d"
+  [plugins."io.containerd.internal.v1.opt"]
+    path = "/var/lib/containerd/opt"
+"""
 KUBESPRAY = """version = 2
 root = "/var/lib/containerd"
 imports = []
@@ -173,6 +182,7 @@ def test_a_runtime_that_looks_elsewhere_is_named_with_what_says_so(place: Place,
     elsewhere(main)
     (tmp_path / "link").symlink_to("/usr/lib/cni")
     elsewhere(main, plugin_directory=f"/opt/x:{tmp_path}/link")  # the same place by another name, among several
+    elsewhere(place.write("linked.toml", DEBIAN.replace("/usr/lib/cni", f"{tmp_path}/link")))
     elsewhere(main, plugin_directory="")  # they are still to come
     with pytest.raises(
         Refused, match=f"^node1: plugin_directory is /opt/x: containerd looks in /usr/lib/cni, by bin_dir in {main}: that would"
