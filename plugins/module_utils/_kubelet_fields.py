@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The fields of a KubeletConfiguration (kubelet.config.k8s.io/v1beta1) by the version that brought them. Data, no I/O.
 
-Sources, of facts and not of text: 1.20 is staging/src/k8s.io/kubelet/config/v1beta1/types.go of 1.20.2; 1.31, 1.35 and 1.36 are the
+Sources, of facts and not of text: 1.20 is staging/src/k8s.io/kubelet/config/v1beta1/types.go of 1.20.2; 1.23, 1.31, 1.35 and 1.36 are the
 reference page kubelet-config.v1beta1 of that version. Between these, a field's version is that of its feature gate (feature-gates/*.md of
 the website) or of the change that brought it (kubernetes/kubernetes 98458 for 1.21, 105437 for 1.23, 115220 for 1.27, 114301 for 1.30,
 126096 for 1.32, 127577 for 1.33). 1.37 is 1.36 and what its release notes add (140052).
@@ -55,13 +55,13 @@ SINCE: dict[int, dict[str, str]] = {
     },
     23: {
         "bool": "logging.options.json.splitStream registerNode",
+        # logging.flushFrequency is nanoseconds. Later versions take a duration, too.
         "int": """
-            logging.verbosity logging.vmodule[].verbosity shutdownGracePeriodByPodPriority[].priority
+            logging.flushFrequency logging.verbosity logging.vmodule[].verbosity shutdownGracePeriodByPodPriority[].priority
             shutdownGracePeriodByPodPriority[].shutdownGracePeriodSeconds""",
         "text": """
             logging.vmodule[].filePattern registerWithTaints[].effect registerWithTaints[].key registerWithTaints[].timeAdded
             registerWithTaints[].value""",
-        "duration": "logging.flushFrequency",
         "quantity": "logging.options.json.infoBufferSize",
     },
     25: {"bool": "localStorageCapacityIsolation", "int": "tracing.samplingRatePerMillion", "text": "tracing.endpoint"},

@@ -149,7 +149,10 @@ def test_a_second_run_changes_nothing_and_another_image_changes_only_the_daemons
     assert backend["MTU"] == 1450, "flanneld takes 50 off it for the device"
 
 
-def test_absent_takes_the_daemonset_and_the_device_away(cluster: Cluster) -> None:
+def test_absent_takes_the_daemonset_and_the_device_away_and_by_its_tag_the_daemonset_alone(cluster: Cluster) -> None:
+    taken = cluster.role("--tags=flannel_daemonset", flannel_state="absent").succeeded()
+    assert [each.task.split(" : ")[1] for each in taken.changed] == ["Take flannel's DaemonSet away"]
+    assert "flannel.1" in cluster.run("ip link show")
     cluster.role(flannel_state="absent").succeeded()
     assert "flannel.1" not in cluster.run("ip link show")
     left = cluster.api.call("GET", f"/apis/apps/v1{NAMESPACED}/daemonsets")["items"]

@@ -57,7 +57,7 @@ def setting(path: str, value: Any) -> dict[str, Any]:
 
 def test_the_fields_are_those_that_were_published() -> None:
     assert {path for path, field in FIELDS.items() if field.first == OLDEST} == golden("fields-1.20.txt")
-    for minor in (31, 35, 36):
+    for minor in (23, 31, 35, 36):
         known = {re.split(r"\W", path)[0] for path, field in FIELDS.items() if field.first <= minor <= field.last}
         assert known == golden(f"fields-1.{minor}.txt")
 
@@ -96,6 +96,7 @@ def test_a_value_that_would_keep_the_kubelet_from_starting_is_refused_by_its_fie
 @pytest.mark.parametrize(
     ("settings", "version", "sentence"),
     [
+        ({"logging": {"flushFrequency": "5s"}}, "1.23", r"node1: kubelet_settings.logging.flushFrequency is .5s.: expected a whole number"),
         ({"maxPod": 5}, "1.31", "node1: kubelet_settings.maxPod is 5: a KubeletConfiguration has no such field, .* maxPods is one."),
         (
             {"authentication": {"x509": {"clientCAfile": "/ca"}}},
