@@ -82,14 +82,11 @@ class TextFile:
 
     def _removal(self, beside: Iterable[str]) -> list[Step]:
         old = _look(self.name)
-        steps = _leftover_steps(self.name)
+        steps = [step for path in _upwards(self.name) for step in _leftover_steps(path)]
         if old is not None:
             steps.append(Step(f"rm {self.name}", old.shown(attributes=False), "", partial(os.unlink, self.name)))
-        gone = {os.path.basename(path) for file in (self.name, *beside) for path in (file, *_leftovers(file))}
-        steps += [
-            Step(f"rmdir {empty}", f"{empty}/", "", partial(_remove_directory, empty))
-            for empty in _emptied(os.path.dirname(self.name), gone)
-        ]
+        empty = _emptied(self.name, beside)
+        steps += [Step(f"rmdir {directory}", f"{directory}/", "", partial(_remove_directory, directory)) for directory in empty]
         return steps
 
 
@@ -255,13 +252,33 @@ def _leftovers(path: str) -> list[str]:
     return [os.path.join(directory, name) for name in sorted(os.listdir(directory)) if name.startswith(stem)]
 
 
-def _leftover_steps(path: str) -> list[Step]:
-    return [Step(f"rm {leftover}", leftover, "", partial(_unlink_if_there, leftover)) for leftover in _leftovers(path)]
+def _leftover_steps(path: str) -> Iterator[Step]:
+    for leftover in _leftovers(path):
+        if not _claims(leftover, path):
+            command = f"rm {'-r ' if os.path.isdir(leftover) else ''}{leftover}"
+            yield Step(command, leftover, "", partial(_discard, leftover))
 
 
-def _unlink_if_there(path: str) -> None:
+def _claims(leftover: str, path: str) -> bool:
+    """Whether it is the mark of the directory `path`, on the way out: it goes with that."""
+    return leftover == _hidden_stem(path) and os.path.isfile(leftover) and os.path.isdir(path)
+
+
+def _discard(path: str) -> None:
     with suppress(FileNotFoundError):
-        os.unlink(path)
+        if os.path.isdir(path):
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(path, MARKER))
+            os.rmdir(path)
+        else:
+            os.unlink(path)
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """The path, and the directories above it."""
+    yield path
+    if os.path.dirname(path) not in ("", path):
+        yield from _upwards(os.path.dirname(path))
 
 
 def _missing(directory: str) -> list[str]:
@@ -272,35 +289,43 @@ def _missing(directory: str) -> list[str]:
 
 
 def _make_directory(path: str, mode: int) -> None:
-    os.mkdir(path, 0o700)
-    os.chmod(path, mode)  # not the argument of mkdir: that is cut by the umask
-    _mark(path)
-    _sync(os.path.dirname(path))
+    """Make it elsewhere and rename it: a run that is killed leaves none of another mode, or without its mark, in its place."""
+    temporary = _hidden_stem(path)
+    with suppress(FileExistsError):  # of a run that was killed
+        os.mkdir(temporary, 0o700)
+    os.chmod(temporary, mode)  # not the argument of mkdir: that is cut by the umask
+    _mark(temporary)
+    os.rename(temporary, path)
+    _sync(_directory(path))
 
 
 def _mark(directory: str) -> None:
-    descriptor = os.open(os.path.join(directory, MARKER), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(os.path.join(directory, MARKER), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="ascii") as file:
         file.write("# podnet.baremetal made this directory, and removes it with the last of its files.\n")
 
 
-def _emptied(directory: str, gone: set[str]) -> Iterator[str]:
-    """The directories that we made and that hold nothing more once the names in `gone` have left, innermost first."""
-    while os.path.isdir(directory):
-        left = set(os.listdir(directory)) - gone
-        if left != {MARKER}:
+def _emptied(path: str, beside: Iterable[str]) -> Iterator[str]:
+    """The directories above the path that we made and that hold nothing more once it has left with those beside it, innermost first."""
+    gone = {each for file in (path, *beside) for above in _upwards(file) for each in (above, *_leftovers(above))}
+    for directory in filter(os.path.isdir, _upwards(os.path.dirname(path))):
+        left = {name for name in os.listdir(directory) if os.path.join(directory, name) not in gone}
+        if left != {MARKER} and (left or not os.path.isfile(_hidden_stem(directory))):
             return
         yield directory
-        directory, gone = os.path.dirname(directory), {os.path.basename(directory)}
 
 
 def _remove_directory(path: str) -> None:
-    os.unlink(os.path.join(path, MARKER))
+    """Its mark waits beside it, so that a run which is killed leaves no directory of which nobody knows whose it is."""
+    mark, claim = os.path.join(path, MARKER), _hidden_stem(path)
+    with suppress(FileNotFoundError):  # of a run that was killed
+        os.rename(mark, claim)
     try:
         os.rmdir(path)
     except OSError:  # somebody put a file there in between: it stays ours to remove later
-        _mark(path)
+        os.rename(claim, mark)
         raise
+    os.unlink(claim)
 
 
 @contextmanager

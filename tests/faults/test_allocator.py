@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,10 +13,7 @@ import pytest
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import converge
 from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import LedgerFile, read
 from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Host, Ledger, Network, plan
-
-PTRACE_TRACEME, PTRACE_SYSCALL = 0, 24  # linux/ptrace.h
-libc = ctypes.CDLL(None, use_errno=True)
-libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+from killed import killed_after
 
 
 def joined(ledger: Ledger | None, number: int) -> Ledger:
@@ -32,35 +26,6 @@ def granted(path: Path, number: int) -> str:
     """Join a node, and say which subnet it has."""
     outcome = converge(LedgerFile(str(path), partial(joined, number=number)), check=False)
     return str(outcome.facts["leases"][f"node{number}"]["subnets"][0])
-
-
-def killed_after(stops: int, work: Callable[[], str]) -> tuple[bool, str]:
-    """Do it in a process that stops at the begin and at the end of each system call, and kill that at one of these.
-
-    Whether it came so far, and what it had told.
-    """
-    listening, telling = os.pipe()
-    child = os.fork()
-    if child == 0:
-        libc.ptrace(PTRACE_TRACEME, 0, None, None)
-        os.kill(os.getpid(), signal.SIGSTOP)
-        os.write(telling, work().encode())
-        os._exit(0)
-    os.close(telling)
-    _, status = os.waitpid(child, 0)
-    for _ in range(stops):
-        if not os.WIFSTOPPED(status):
-            break
-        if libc.ptrace(PTRACE_SYSCALL, child, None, None):
-            raise OSError(ctypes.get_errno(), "ptrace")
-        _, status = os.waitpid(child, 0)
-    alive = os.WIFSTOPPED(status)
-    if alive:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    told = os.read(listening, 100).decode()
-    os.close(listening)
-    return alive, told
 
 
 def held(path: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from node import PEERS, Node, device, peers
-from operations import killed_after, tables
+from operations import changing, killed_after, shim, tables
 
 BOTH: dict[str, Any] = {"local6": "2001:db8::1", "mac6": "02:f1:02:44:00:00", "addresses": ["172.20.0.0/32", "fd00:10:244::/128"]}
 PEERS6 = [
@@ -70,3 +70,20 @@ def test_a_run_killed_after_any_change_is_finished_by_the_next_which_says_what_w
         assert tables() == golden
         assert run() == []
     sys.stdout.write(f"{life}: killed after each of {len(wanted)} changes\n")
+
+
+@pytest.mark.parametrize("life", LIVES)
+def test_neither_a_look_nor_a_second_run_tells_the_kernel_anything(node: Node, life: str) -> None:
+    before, run = LIVES[life]
+    before()
+    told: list[str] = []
+    with shim(after=told.append):
+        foreseen = [*device(check=True, **run.device), *peers(check=True, **run.peers)] if isinstance(run, Roles) else []
+    assert foreseen or life == "a device that goes"
+    assert not any(map(changing, told))
+    run()
+    told.clear()
+    with shim(after=told.append):
+        assert run() == []
+    assert told or life == "a device that goes"
+    assert not any(map(changing, told))

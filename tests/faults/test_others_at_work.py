@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import answer
 from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import vtep_target
-from node import FDB, NEIGHBOURS, OPTIONS, Node, device, peers, target
+from node import FDB, NEIGHBOURS, OPTIONS, ROUTES, Node, device, peers, target
 from operations import READS, shim, tables
 
 LINK = "ip link add flannel.1 address 02:f1:ac:14:00:00 up type vxlan id 1 local 198.51.100.1 dev eth0 dstport 8472 nolearning"
@@ -137,3 +137,39 @@ def test_two_runs_at_once_end_well_and_make_each_thing_once(node: Node) -> None:
             made = [[command for result in run for command in result["commands"]] for run in runs]
             assert sorted(made[0] + made[1]) == wanted
             assert (run_device()["commands"], run_peers()["commands"], tables()) == ([], [], golden)
+
+
+# --- what is below, and beside ----------------------------------------------------------------------------------------------
+
+
+def test_an_underlay_that_takes_less_is_followed(overlay: Node) -> None:
+    overlay.run("ip link set eth0 mtu 1400")
+    assert device() == ["ip link set dev flannel.1 mtu 1350"]
+    assert (device(), peers()) == ([], [])
+
+
+def test_an_underlay_that_was_made_anew_has_its_overlay_after_one_run(overlay: Node) -> None:
+    before = tables()
+    for command in (
+        "ip link del eth0",
+        "ip link add eth0 type veth peer name switch0",
+        "ip addr add 198.51.100.1/24 dev eth0",
+        "ip addr add 198.51.100.11/24 dev eth0",
+        "ip addr add 2001:db8::1/64 dev eth0 nodad",
+        "ip link set eth0 up",
+        "ip link set switch0 up",
+    ):
+        overlay.run(command)
+    assert not [line for line in tables() if "flannel.1" in line]
+    assert device()[0].startswith("ip link add name flannel.1")
+    assert peers() == [*NEIGHBOURS, *FDB, *ROUTES]
+    assert [line for line in tables() if "flannel.1" in line] == [line for line in before if "flannel.1" in line]
+
+
+def test_a_port_that_another_stack_has_with_other_options_is_named_and_no_device_is_left(node: Node) -> None:
+    node.run("ip link add other up type vxlan id 7 local 198.51.100.11 dev eth0 dstport 8472 gbp nolearning")
+    before = tables()
+    result = run_device()
+    assert (result["failed"], result["changed"], tables()) == (True, False, before)
+    assert "ip link add name flannel.1 " in result["msg"]
+    assert "Address already in use" in result["msg"]

@@ -15,7 +15,7 @@ import pytest
 CHECKOUT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in CHECKOUT.glob("plugins/modules/[!_]*.py"))
 FILTERS = sorted(path.stem for path in CHECKOUT.glob("plugins/filter/*.yml"))
-IMPORTED = "build/collections:tests/integration:tests/kernel:tests/bench"
+IMPORTED = "build/collections:tests/integration:tests/kernel:tests/bench:tests/faults"
 TESTS = sorted({str(path.parent.relative_to(CHECKOUT)) for path in CHECKOUT.glob("tests/**/*.py")})
 ROLES = sorted(path.name for path in CHECKOUT.glob("roles/*"))
 
