@@ -211,6 +211,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("vxlan_device", {**DEVICE, "port": 4789}, "port is 8472 and must be 4789"),
     ("vxlan_peers", {"peers": [PEER, {**PEER, "node": "node3"}]}, "peer node3: underlay is 198.51.100.2: peer node2 has it too"),
     ("vxlan_peers", {"ledger": "/nowhere/ledger.json"}, "/nowhere"),
+    (
+        "vxlan_peers",
+        {"peers": [PEER], "persistent": True},
+        "persistent is true: the file holds all peers of the node: expected purge: true",
+    ),
     ("fdb_entry", {"mac": "nonsense", "destination": "198.51.100.9"}, "mac is 'nonsense': expected a MAC"),
     ("fdb_entry", {"mac": "02:f1:ac:14:09:00", "destination": "127.0.0.1"}, "destination is 127.0.0.1: expected the unicast address"),
     ("static_neigh", {"address": "172.20.9.0", "mac": "01:00:5e:00:00:01"}, "expected a unicast MAC"),
