@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 COLLECTIONS := build/collections/ansible_collections
 ETCD := build/etcd/usr/bin/etcd
 UFW := build/ufw/usr/sbin/ufw
-DEBIAN_PACKAGES := containernetworking-plugins iproute2 iptables iputils-ping kmod nftables openssl procps python3-venv util-linux
+DEBIAN_PACKAGES := containernetworking-plugins dbus iproute2 iptables iputils-ping kmod nftables openssl procps python3-venv systemd util-linux
 
 export PATH := $(CURDIR)/$(BIN):/usr/sbin:/sbin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
