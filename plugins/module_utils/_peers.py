@@ -276,7 +276,7 @@ class GuardedPeers(NamedTuple):
 def guarded_target(options: Mapping[str, Any]) -> PeersTarget | GuardedPeers:
     """The target of `vxlan_peers`: the peers, with the `firewall` where that is to let them in."""
     entries = peers_target(options)
-    path = options["firewall"]
+    path = options.get("firewall")
     return GuardedPeers(node_name(options), entries, PeerSets(path, entries.underlays)) if path else entries
 
 
