@@ -253,6 +253,7 @@ def test_site_then_finds_the_overlay_as_it_wants_it_and_lists_what_it_adds(clust
         "/etc/podnet/podnet.nft",
         "/etc/systemd/system/podnet-firewall.service",
         "/etc/systemd/system/multi-user.target.d/podnet-firewall.conf",
+        "/etc/systemd/system/nftables.service.d/podnet-firewall.conf",
         "/etc/podnet/restore.sh",
         "/etc/podnet/subnet.env",
         "/etc/systemd/system/podnet.service",

@@ -18,7 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 # json and typing bring re and functools anyway; nothing else than these and what they import is worth its import.
-STANDARD = "__future__ binascii collections.abc contextlib encodings.ascii errno fcntl functools gc itertools json marshal os shlex socket struct"
+STANDARD = (
+    "__future__ binascii collections.abc contextlib encodings.ascii errno fcntl functools gc itertools json marshal os shlex socket struct"
+)
 STANDARD += " typing zlib"
 PEER = {"node": "node2", "subnets": ["172.20.1.0/24"], "underlay": "198.51.100.2", "mac": "02:f1:ac:14:01:00"}
 OPTIONS = {
