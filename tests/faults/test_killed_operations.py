@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import test_traffic
 from node import PEERS, Node, device, peers
 from operations import changing, killed_after, shim, tables
 
@@ -87,3 +89,18 @@ def test_neither_a_look_nor_a_second_run_tells_the_kernel_anything(node: Node, l
         assert run() == []
     assert told or life == "a device that goes"
     assert not any(map(changing, told))
+
+
+def test_no_packet_between_two_nodes_is_lost_while_runs_for_a_third_are_killed(overlay: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(test_traffic, "ROUNDS", 5)
+
+    def killed_and_finished() -> None:
+        for count in (1, 2, 3):
+            assert len(peers(wanted=PEERS[:1])) == 3
+            assert killed_after(count, peers)
+            assert len(peers()) == 3 - count
+
+    with closing(test_traffic.Far(overlay)) as far:
+        lost, sent = test_traffic.lost_while(far, killed_and_finished)
+    sys.stdout.write(f"{lost} of {sent} packets lost in 15 kills\n")
+    assert lost == 0
