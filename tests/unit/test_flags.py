@@ -382,3 +382,25 @@ def test_whatever_the_text_the_flags_are_as_wanted_and_the_others_as_they_were(
     others: dict[str, str | None] = dict.fromkeys(wanted)
     assert kube_flags(with_kube_flags(after, others), NAMES) == kube_flags(spelt(kept, style), NAMES)
     assert after.endswith(before.splitlines()[-1] + "\n")
+
+
+@settings(deadline=None)
+@given(st.tuples(COMMANDS, COMMANDS, COMMANDS), WANTED, st.sampled_from([" ", " \\\n", " \\\n  "]), st.sampled_from("\"'"))
+def test_wherever_a_unit_has_its_flags_they_are_as_wanted_and_the_others_as_they_were(
+    parts: tuple[Sequence[tuple[str, str]], ...], wanted: dict[str, str | None], gap: str, quote: str
+) -> None:
+    def texts(parts: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
+        first, inside, last = (gap.join(f"--{name}={value}" for name, value in part) for part in parts)
+        unit = gap.join(filter(None, ["/bin/kube-controller-manager", first, "$A", last]))
+        return [f"[Service]\nExecStart={unit}\nRestart=always\n", f"B=1\nA={quote}{inside}{quote}\nC=--v=9\n"]
+
+    before = texts(parts)
+    after = with_kube_flags(before, wanted)
+    assert kube_flags(after, NAMES) == {**kube_flags(before, NAMES), **wanted}
+    assert with_kube_flags(after, wanted) == after
+    kept = [[(name, value) for name, value in part if name not in wanted] for part in parts]
+    others: dict[str, str | None] = dict.fromkeys(wanted)
+    assert kube_flags(with_kube_flags(after, others), NAMES) == kube_flags(texts(kept), NAMES)
+    assert after[0].endswith("\nRestart=always\n")
+    assert after[1].startswith(f"B=1\nA={quote}")
+    assert after[1].endswith(f"{quote}\nC=--v=9\n")
