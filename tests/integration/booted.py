@@ -284,8 +284,8 @@ def settle(machine: Machine) -> None:
     os.chdir("/")
     _lab._protect("/proc/sys", "/proc/sys/net")
     # udevd does not start, and nobody waits for it, where the filesystem at /sys is read-only (https://systemd.io/CONTAINER_INTERFACE).
-    for path in map("/sys/{}".format, os.listdir("/sys") if machine.udev else [""]):
-        _lab._protect(path.rstrip("/"), "/sys/devices/virtual/net")
+    for path in [f"/sys/{name}" for name in os.listdir("/sys")] if machine.udev else ["/sys"]:
+        _lab._protect(path, "/sys/devices/virtual/net")
     _lab._mount("cgroup2", "/sys/fs/cgroup", "cgroup2")
     if new:
         _lab._furnish(machine.node)

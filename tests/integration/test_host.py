@@ -168,6 +168,39 @@ def test_udevd_changes_a_mac_that_nobody_set_unless_it_was_told(both: Both) -> N
     assert [node.run(f"{made}; ip link delete flannel.7") for node in (both.bare, both.told)] == ["3\n", "1\n"]
 
 
+def test_what_cannot_work_is_refused_before_anything_is_changed(both: Both) -> None:
+    pattern = "{{ [[], ['flannel*', 'cni0\nName=*']][inventory_hostname[-1] | int - 1] }}"
+    plays = [{"hosts": "all", "gather_facts": False, "tasks": [ROLE], "vars": {"host_interfaces": pattern}}]
+    refused = both.bare.lab.play(plays)
+    expected = "expected a list of interfaces or shell patterns of them, such as flannel*, each of at most 15 letters"
+    expected += ", digits and the characters . _ - * ?"
+    assert [each.msg for each in refused.outcomes if each.failed] == [
+        f"node1: host_interfaces is []: {expected}",
+        f'node2: host_interfaces is ["flannel*", "cni0\\nName=*"]: {expected}',
+    ]
+    assert refused.changed == []
+
+    lacking = both.bare.lab.play([{**plays[0], "hosts": "node1", "vars": {"host_kernel_modules": ["no_such_module"]}}])
+    assert [each.task for each in lacking.outcomes if each.failed] == ["podnet.baremetal.host : Load the kernel modules that are missing"]
+    assert "no_such_module" in lacking.one("Load the kernel modules").result["stderr"]
+    assert lacking.changed == []
+    assert both.bare.run(FILES) == ""
+
+
+def test_the_role_fits_into_other_peoples_playbooks_and_comes_to_the_same(both: Both) -> None:
+    both.bare.run("systemctl start systemd-networkd")
+    examples = [CHECKOUT / "docs" / "examples" / f"host-{name}.yml" for name in ("kubeasz", "kubespray")]
+    plays = [{"ansible.builtin.import_playbook": str(example)} for example in examples]
+    run = both.bare.lab.play([*plays, *plays], "--limit=node1", CLUSTER_CIDR="172.20.0.0/16", ipv6_stack=False).succeeded()
+    assert [each.task.split(" : ")[-1] for each in run.changed] == [
+        "Write what is to be at boot, and once what was before",
+        "Give the settings their values, now and at boot",
+        "Have dhcpcd leave the interfaces of pods alone",
+        "Restart those that run",
+    ], "by the first play, and nothing by the three after it"
+    assert len(run.of("Write what is to be at boot")) == 4
+
+
 def test_the_node_boots_with_its_settings_and_what_runs_is_restarted_when_the_role_leaves(both: Both) -> None:
     node = both.told
     node.lab.reboot(node.name)
@@ -177,7 +210,7 @@ def test_the_node_boots_with_its_settings_and_what_runs_is_restarted_when_the_ro
     node.run("systemctl start systemd-networkd NetworkManager dhcpcd")
     left = node.role(host_state="absent")
     assert restarted(left) == [("systemd-networkd", "restarted"), ("NetworkManager", "reloaded"), ("dhcpcd", "restarted")]
-    assert node.run("cat /etc/dhcpcd.conf") == both.bare.run("cat /etc/dhcpcd.conf")
+    assert node.run("sed -n 1p /etc/dhcpcd.conf") == "# A sample configuration for dhcpcd.\n"
     assert node.run(FILES) == ""
 
     quiet = node.role("--tags=host_services", host_restart=False)

@@ -170,6 +170,22 @@ def test_pods_reach_each_other_with_full_size_packets_and_are_not_translated(clu
     assert seen_source(cluster, "node1", "", "node2", "172.20.1.2") == "172.20.0.0"
 
 
+def test_pods_are_reached_where_every_reverse_path_is_checked_strictly(cluster: Cluster) -> None:
+    # The kernel takes the larger of two values (IN_DEV_RPFILTER), and 2 is loose.
+    settings = "net.ipv4.conf.all.rp_filter net.ipv4.conf.eth0.rp_filter net.ipv4.conf.flannel/1.rp_filter net.ipv4.conf.cni0.rp_filter"
+    before = {node: cluster.run(node, f"sysctl {settings}").replace(" = ", "=").split() for node in NODES}
+    for node in NODES:
+        cluster.run(node, f"sysctl -w {settings.replace('filter', 'filter=1')}")
+    try:
+        cluster.run("node1", "ip netns exec demo ping -c 1 -W 5 172.20.1.2")
+        cluster.run("node1", "ping -c 1 -W 5 172.20.1.2")
+        cluster.run("node1", "ping -c 1 -W 5 -I 198.51.100.1 172.20.1.2")
+        cluster.run("node1", "ip netns exec demo ping -c 1 -W 5 198.51.100.2")
+    finally:
+        for node, values in before.items():
+            cluster.run(node, f"sysctl -w {' '.join(values)}")
+
+
 def test_what_leaves_the_cluster_has_the_nodes_address(cluster: Cluster) -> None:
     listener = cluster.lab.run("switch", "ip", "-br", "addr", "show", "br0").stdout.split()[2].split("/")[0]
     assert seen_source(cluster, "node1", "demo", "switch", listener) == "198.51.100.1"
