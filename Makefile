@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 COLLECTIONS := build/collections/ansible_collections
 ETCD := build/etcd/usr/bin/etcd
 CONTAINERD := build/containerd/usr/bin/containerd
-DEBIAN_PACKAGES := containernetworking-plugins iproute2 iputils-ping kmod nftables openssl procps python3-venv util-linux
+DEBIAN_PACKAGES := containernetworking-plugins iproute2 iputils-ping kmod nftables openssl procps python3-apt python3-venv util-linux
 
 export PATH := $(CURDIR)/$(BIN):/usr/sbin:/sbin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
