@@ -124,7 +124,7 @@ def config_version(files: Sequence[File]) -> int:
 def decides(runtime: Runtime, file: File, version: int) -> bool:
     """Whether the file would have the last word on CNI if it came after the drop-in.
 
-    Before 2.0 containerd takes a plugin's whole section from the last file that has one (containerd issue 5837), since then key by key.
+    Before 2.0 containerd takes a plugin's whole section from the last file with one (containerd/containerd 5837), since then key by key.
     """
     if runtime.name == CONTAINERD.name and version < MERGING:
         return any(table[:2] in CRI for table, _key, _value in _items(file.text))
