@@ -72,7 +72,7 @@ class Cluster:
     def units(self) -> str:
         """What systemd knows of units that are ours, and what wants them."""
         wants = self.run("systemctl show --property Wants multi-user.target")
-        return self.run("systemctl list-units --all --plain --no-legend podnet.*") + " ".join(re.findall(r"podnet\S+", wants))
+        return self.run("systemctl list-units --all --plain --no-legend podnet.*") + " ".join(re.findall(r"podnet[.]\S+", wants))
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_the_unit_puts_back_what_somebody_took_away(cluster: Cluster, right: str
         assert cluster.overlay() != right
         cluster.run("systemctl start podnet")
         assert cluster.overlay() == right
-    cluster.nodes.run("node1", "install", "-D", "-m", "0644", "/dev/stdin", "/run/systemd/network/00-all.network", input=NETWORK)
+    cluster.nodes.run("node1", "install", "-D", "-m", "0644", "/dev/stdin", "/run/systemd/network/0-all.network", input=NETWORK)
     cluster.run("ln -s /lib/systemd/system/systemd-networkd.service /run/systemd/system/dbus-org.freedesktop.network1.service")
     for command in ("daemon-reload", "restart systemd-networkd"):
         cluster.run(f"systemctl {command}")
@@ -126,7 +126,7 @@ def test_a_node_that_is_not_to_come_back_has_nothing_that_would_bring_it_back(cl
     assert cluster.units().endswith("podnet.service"), "it is wanted"
     cluster.flannel(flannel_persistent=False)
     assert (cluster.units(), cluster.overlay()) == ("", right)
-    assert cluster.run("find /etc /var/lib -path /etc/podnet* -o -path /etc/systemd/*podnet* -o -path *podnet-boot*") == ""
+    assert cluster.run("find /etc /var/lib -path *podnet-boot* -o -path */systemd/system/podnet.* -o -path */restore.sh") == ""
     assert cluster.flannel(flannel_persistent=False).changed == []
 
 
