@@ -23,6 +23,9 @@ NODES = ("node1", "node2", "node3")
 OTHERS = NODES[:2]  # node3 is what the steps are about
 PODS = {"node1": "172.20.0.2", "node2": "172.20.1.2", "node3": "172.20.2.2"}
 PEERS, LEDGER = "Reach the other nodes, and nobody else", "Allocate the pod subnets in the ledger"
+DEVICE = "Make the VXLAN device of this node"
+DEVICE_KEPT, KEPT = (f"install -D -m 0644 /dev/stdin /var/lib/podnet-boot/{name}.sh" for name in ("device", "peers"))
+UNREACHABLE = "ip route replace unreachable 172.30.0.0/16 metric 4278198272 proto 86"
 SETTLE = 1  # seconds after which a packet that has not come is lost
 # In a pod: a numbered packet to each other pod every few milliseconds, and a note of all that come, by their source address, until told
 # to stop; then what was sent to whom, and on the next line what has come from whom. Each direction is a flow of its own: the kernel's
@@ -174,9 +177,12 @@ def test_a_node_that_leaves_costs_the_others_the_entries_for_it_alone(cluster: C
     assert changed(left) == [(LEDGER, ""), *((PEERS, name) for name in OTHERS)]
     for name in OTHERS:
         assert left.one(PEERS, name).commands == [
+            "install -m 0644 /dev/stdin /var/lib/podnet-peers.nft",
             "ip route del 172.20.2.0/24 via 172.20.2.0 dev flannel.1 onlink proto 86",
             "bridge fdb del 02:f1:ac:14:02:00 dev flannel.1 dst 198.51.100.3 self",
             "ip neigh del 172.20.2.0 dev flannel.1",
+            "nft delete element inet podnet peers { 198.51.100.3 }",
+            KEPT,
         ]
     assert cluster.leases() == {**before, '"node3"': before['"node3"'].replace("active", "retired")}
 
@@ -186,7 +192,7 @@ def test_a_node_that_returns_costs_the_others_the_same_entries_and_itself_nothin
     with cluster.traffic(pods(*OTHERS)):
         back = cluster.play("site").succeeded()
     assert changed(back) == [(LEDGER, ""), *((PEERS, name) for name in OTHERS)]
-    assert {len(back.one(PEERS, name).commands) for name in OTHERS} == {3}
+    assert {len(back.one(PEERS, name).commands) for name in OTHERS} == {6}
     with cluster.traffic(pods(*NODES)):
         assert changed(cluster.play("site").succeeded()) == []
 
@@ -214,8 +220,8 @@ def test_a_pin_moves_its_node_and_costs_the_others_the_entries_for_it_alone(clus
         pinned = cluster.play("site").succeeded()
     assert {each for each in changed(pinned) if each[1] != "node3"} == {(LEDGER, ""), *((PEERS, name) for name in OTHERS)}
     for name in OTHERS:
-        commands = pinned.one(PEERS, name).commands
-        assert len(commands) == 6
+        *commands, last = pinned.one(PEERS, name).commands
+        assert (len(commands), last) == (6, KEPT)
         assert all("172.20.2.0" in each or "172.20.9.0" in each or "02:f1:ac:14:0" in each for each in commands)
     assert cluster.leases() == {**before, '"node3"': before['"node3"'].replace("172.20.2.0", "172.20.9.0")}
     cluster.attach("node3")
@@ -223,13 +229,19 @@ def test_a_pin_moves_its_node_and_costs_the_others_the_entries_for_it_alone(clus
         assert changed(cluster.play("site").succeeded()) == []
 
 
-def test_a_further_range_is_told_to_every_node_and_no_device_or_entry_changes(cluster: Cluster) -> None:
+def test_a_further_range_is_told_to_every_node_and_no_entry_changes(cluster: Cluster) -> None:
     before = cluster.leases()
     cluster.write(cluster_cidr=["172.20.0.0/16", "172.30.0.0/16"], podnet_pod_subnet="172.20.9.0/24")
     with cluster.traffic({**pods(*OTHERS), "node3": "172.20.9.2"}):
         grown = cluster.play("site").succeeded()
-    told = ("Masquerade what leaves the cluster", "Tell the CNI plugins and flannel's users about it", "Write the CNI configuration")
+    told = (
+        "Let in the peers alone, and masquerade what leaves the cluster",
+        DEVICE,
+        "Tell the CNI plugins and flannel's users about it",
+        "Write the CNI configuration",
+    )
     assert changed(grown) == [(LEDGER, ""), *((task, name) for task in told for name in NODES)]
+    assert all(grown.one(DEVICE, name).commands == [UNREACHABLE, DEVICE_KEPT] for name in NODES)
     assert {name: line for name, line in cluster.leases().items() if before[name] != line}.keys() == {'"network"'}
     assert cluster.lab.run("node1", "cat", "/run/flannel/subnet.env").stdout.startswith("FLANNEL_NETWORK=172.20.0.0/16,172.30.0.0/16\n")
     assert '"Network": "172.20.0.0/16"' in cluster.lab.run("node1", "cat", "/etc/kube-flannel/net-conf.json").stdout
