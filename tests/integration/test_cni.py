@@ -198,15 +198,12 @@ def test_plugins_come_once_from_a_mirror_or_the_controller_and_again_where_they_
     log = archive.with_suffix(".log")
     with log.open("wb") as file, ends_with_us([*node.lab.enter("node1"), *server], stderr=file):
         assert eventually(lambda: node.lab.run("node1", "bash", "-c", "true </dev/tcp/127.0.0.1/8099", check=False).returncode == 0)
-        refused = node.role(**{**options, "cni_archive_checksum": f"sha256:{'0' * 64}"})
-        assert "checksum" in refused.one("Fetch the archive").msg
-        assert refused.changed == []
         predicted, made = (node.role(*check, hosts="node1:node2", **options).succeeded() for check in (["--check"], []))
         for name, way in (("node1", "Fetch the archive"), ("node2", "Copy the archive from the controller")):
             assert changed(predicted, name) == changed(made, name) == [way, "Keep a record of the archive beside the plugins", *LAST]
         node.lab.run("node1", "sh", "-c", "rm /opt/cni/bin/portmap; echo >>/opt/cni/bin/bridge")
         assert changed(node.role(**options).succeeded(), "node1") == LAST[:1]
-    assert log.read_text().count('"GET') == 2  # that of the wrong checksum, and one
+    assert log.read_text().count('"GET') == 1
     for name in ("node1", "node2"):
         for plugin in ("bridge", "host-local", "portmap"):
             node.lab.run(name, "cmp", f"/usr/lib/cni/{plugin}", f"/opt/cni/bin/{plugin}")
@@ -223,14 +220,14 @@ def test_an_archive_that_is_not_what_it_should_be_is_refused_before_anything_is_
     given = {
         "cni_archive_checksum": {"node1": f"sha256:{'1' * 64}", "node2": "", "node3": f"sha256:{right}"},
         "cni_architecture": {"node1": "arm64", "node2": "amd64", "node3": "amd64"},
-        "cni_archive": {"node1": str(archive), "node2": str(archive), "node3": "relative.tgz"},
+        "cni_archive": {"node1": str(archive), "node2": "https://mirror.example/plugins.tgz", "node3": "file:///etc/hostname"},
     }
     variables = {name: f"{{{{ {values}[inventory_hostname] }}}}" for name, values in given.items()}
     refused = node.role(hosts="node1:node2:node3", cni_install="archive", **variables)
     said = {each.host: each.msg for each in refused.outcomes if each.failed}
     assert said["node1"] == f"node1: cni_archive_checksum is 'sha256:{'1' * 64}': {archive} on the controller has {right}."
     assert "node2: cni_archive_checksum is ''" in said["node2"]
-    assert "and cni_archive is 'relative.tgz': cni_install=archive needs a URL or an absolute path of the controller" in said["node3"]
+    assert "The checksum for" in said["node3"]  # in Ansible's own words, of what it had fetched
     assert refused.changed == []
 
 
@@ -241,8 +238,7 @@ def test_a_package_and_a_runtime_that_is_told_and_restarted(node: Node) -> None:
     (said,) = (each.msg for each in refused.outcomes if each.failed and "containerd" in each.msg)
     assert said.startswith("node1: plugin_directory is /usr/lib/cni: containerd looks in /opt/cni/bin, by the default of containerd: ")
     assert refused.of("Install the package") == []  # which comes after it
-    told = node.role("--tags=cni_runtime", **package, cni_runtime="containerd", cni_runtime_configure=True)
+    told = node.role("--tags=cni_install,cni_runtime", **package, cni_runtime="containerd", cni_runtime_configure=True)
+    assert [each.failed for each in told.of("Install the package")] == [False]
     assert [each.failed for each in told.of("Restart the container runtime")] == [True]  # no service manager runs in a lab
-    assert changed(told, "node1") == ["Tell the container runtime where to look"]
-    done = node.role(**package, cni_runtime="containerd", cni_runtime_configure=True).succeeded()
-    assert changed(done, "node1") == ["Write the CNI configuration"]  # and the package is there, as is the drop-in
+    assert changed(told, "node1") == ["Tell the container runtime where to look"]  # the package is there, the list has another tag
