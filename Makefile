@@ -10,7 +10,7 @@ ETCD := build/etcd/usr/bin/etcd
 SERVICES := build/services/usr/sbin/NetworkManager
 UFW := build/ufw/usr/sbin/ufw
 CONTAINERD := build/containerd/usr/bin/containerd
-DEBIAN_PACKAGES := containernetworking-plugins dbus iproute2 iptables iputils-ping kmod nftables openssl procps python3-venv strace systemd util-linux
+DEBIAN_PACKAGES := containernetworking-plugins dbus iproute2 iptables iputils-ping kmod nftables openssl procps python3-apt python3-venv strace systemd util-linux
 
 export PATH := $(CURDIR)/$(BIN):/usr/sbin:/sbin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg

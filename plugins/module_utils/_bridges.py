@@ -27,7 +27,7 @@ def bridge_steps(node: str, bridge: str, subnets: Sequence[str]) -> list[Step]:
     for other in sorted(addresses.keys() - {bridge}):
         _refuse_overlap(node, other, addresses[other], subnets)
     wrong = [address for address in addresses.get(bridge, []) if _is_wrong(address, subnets)]
-    pods = attached(bridge) if wrong else []
+    pods = _attached(bridge) if wrong else []
     if pods:
         why = f"the pods {', '.join(pods)} are attached to it: detach them first, as by draining the node"
         raise refuse(node, "subnets", ", ".join(subnets), f"{bridge} has {', '.join(wrong)}, and {why}")
@@ -37,7 +37,7 @@ def bridge_steps(node: str, bridge: str, subnets: Sequence[str]) -> list[Step]:
     ]
 
 
-def attached(bridge: str) -> list[str]:
+def _attached(bridge: str) -> list[str]:
     """Who is attached to the bridge, by the names of pods where a runtime has kept them, and by the ports."""
     ports = sorted(link["ifname"] for link in _shown("link", "show", "master", bridge))
     names = _pods() if ports else {}
@@ -49,7 +49,7 @@ def _refuse_overlap(node: str, other: str, addresses: Sequence[str], subnets: Se
         network = ip_interface(address).network
         for subnet in map(ip_network, subnets):
             if network.version == subnet.version and network.overlaps(subnet):
-                pods = attached(other)
+                pods = _attached(other)
                 first = f"detach the pods {', '.join(pods)} and " if pods else ""
                 why = f"the bridge {other} has {address}, as kubeasz's 10-default.conf makes its mynet0"
                 raise refuse(node, "subnets", subnet, f"{why}: {first}take it away with ip link delete {other}")

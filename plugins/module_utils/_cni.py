@@ -117,7 +117,7 @@ def configuration(options: Mapping[str, Any], node: str) -> Configuration:
     if options["state"] == "absent":
         return Configuration(options, node, None)
     conflist = desired(options, node)
-    if options["plugin_directory"]:
+    if options["require_plugins"]:
         require_plugins(conflist, options["plugin_directory"], node)
     return Configuration(options, node, printed(conflist))
 

@@ -30,6 +30,8 @@ PORTMAP: Plugin = {"type": "portmap", "capabilities": {"portMappings": True}}
 
 def desired(options: Mapping[str, Any], who: str) -> Conflist:
     """The list that the options of `cni_conflist` ask for: the user's own `content`, or one of the two forms."""
+    if options["subnets"]:
+        _networks(who, "subnets", options["subnets"])  # with each form, since bridges are compared with them
     if options["content"] is not None:
         return checked(options["content"], who)
     matching(who, "bridge", options["bridge"], INTERFACE)

@@ -51,7 +51,7 @@ def recorded(node: str) -> Generation | None:
         known.is_older(known)
     except FileNotFoundError:
         return None
-    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
         raise refuse(node, RECORD, "damaged", f"{error!r}; remove it, or {HOW}") from error
     return known
 

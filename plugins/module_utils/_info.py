@@ -55,7 +55,7 @@ class Overlay(NamedTuple):
             return facts
         peers = [peer for name in names for peer in self._peers(name)]
         unreachable = sorted(route.cidr for route in self.kernel.tables.unreachable_routes())
-        return {**facts, "peers": peers, "unreachable": unreachable, "drift": self._drift()}
+        return {**facts, "peers": peers, "unreachable_ranges": unreachable, "drift": self._drift()}
 
     def _device(self, name: str) -> dict[str, Any] | None:
         link = self.kernel.links.read(name)

@@ -89,15 +89,13 @@ def looked_up(runtime: Runtime, files: Sequence[File]) -> tuple[Setting, Setting
 
 def serves_pods(files: Sequence[File]) -> bool:
     """Whether it is a runtime for Kubernetes; the containerd that comes with Docker is not."""
-    disabled = {
-        text for file in files for table, key, value in _items(file.text) if (table, key) == ((), "disabled_plugins") for text in value
-    }
+    disabled = {text for file in files for text in _top(file, "disabled_plugins")}
     return not disabled & {plugin[-1] for plugin in CRI}
 
 
 def imports(file: File) -> list[str]:
     """The patterns of other files that a file of containerd names, as absolute paths (resolveImports)."""
-    return [join(dirname(file.path), pattern) for pattern in _imported(file)]
+    return [join(dirname(file.path), pattern) for pattern in _top(file, "imports")]
 
 
 def drop_in(runtime: Runtime, files: Sequence[File], conf: str, plugins: str) -> str:
@@ -126,7 +124,7 @@ def config_version(files: Sequence[File]) -> int:
 def decides(runtime: Runtime, file: File, version: int) -> bool:
     """Whether the file would have the last word on CNI if it came after the drop-in.
 
-    Before 2.0 containerd takes a plugin's whole section from the last file that has one (containerd issue 5837), since then key by key.
+    Before 2.0 containerd takes a plugin's whole section from the last file with one (containerd/containerd 5837), since then key by key.
     """
     if runtime.name == CONTAINERD.name and version < MERGING:
         return any(table[:2] in CRI for table, _key, _value in _items(file.text))
@@ -136,7 +134,7 @@ def decides(runtime: Runtime, file: File, version: int) -> bool:
 def with_import(main: File, path: str) -> str:
     """The text of containerd's main file that imports the other one too."""
     # No pattern that is not absolute counts: before 2.0 it is one of the directory in which containerd was started.
-    if any(fnmatchcase(path, pattern) for pattern in _imported(main)):
+    if any(fnmatchcase(path, pattern) for pattern in _top(main, "imports")):
         return main.text
     found = IMPORTS.search(_head(main.text))
     if not found:
@@ -155,8 +153,9 @@ def without_import(main: File, path: str) -> str:
     return main.text
 
 
-def _imported(file: File) -> list[str]:
-    return [text for table, key, texts in _items(file.text) if key == "imports" and not table for text in texts]
+def _top(file: File, key: str) -> list[str]:
+    """The texts of a key that is in no table."""
+    return [text for table, name, texts in _items(file.text) if name == key and not table for text in texts]
 
 
 def _head(text: str) -> str:

@@ -112,7 +112,7 @@ def refuse_elsewhere(node: str, options: Mapping[str, Any]) -> None:
         if named == "auto" and not (files and serves_pods(files)):
             continue
         for (option, place), setting in zip(places.items(), looked_up(runtime, files)):
-            if place and not same_place(place, setting.values):
+            if not same_place(place, setting.values):
                 where = f"{runtime.name} looks in {', '.join(setting.values)}, by {setting.source}"
                 raise refuse(node, option, options[option], f"{where}: that would be accepted, or to tell it by cni_runtime")
 

@@ -71,11 +71,13 @@ options:
     type: bool
     default: true
   plugin_directory:
-    description:
-      - Where the plugins are, one directory or several with colons between. Each plugin of the list must be there.
-      - Empty if they are still to come. Nothing is said of them then.
+    description: Where the plugins are, one directory or several with colons between.
     type: str
     default: /opt/cni/bin
+  require_plugins:
+    description: Whether each plugin of the list must be there. With V(false) they are still to come.
+    type: bool
+    default: true
   shadows:
     description:
       - What becomes of the files of the directory that a runtime takes before O(path), such as kubeasz's C(10-default.conf).
@@ -168,6 +170,7 @@ ARGUMENTS: dict[str, Any] = {
     "bridge": {"type": "str", "default": "cni0"},
     "masquerade": {"type": "bool", "default": True},
     "plugin_directory": {"type": "str", "default": "/opt/cni/bin"},
+    "require_plugins": {"type": "bool", "default": True},
     "shadows": {"type": "str", "choices": ["report", "refuse", "move"], "default": "report"},
     "runtime": {"type": "str", "choices": ["none", "auto", "containerd", "crio"], "default": "none"},
     "runtime_config": {"type": "str", "default": ""},

@@ -144,7 +144,7 @@ peers:
   elements: dict
   sample:
     - {subnets: [172.20.1.0/24], underlay: 198.51.100.2, mac: '02:f1:ac:14:01:00'}
-unreachable:
+unreachable_ranges:
   description: The ranges whose packets are refused where no route to a peer has them, instead of leaving by the default route.
   returned: success and not O(brief)
   type: list

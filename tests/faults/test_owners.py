@@ -86,7 +86,10 @@ def test_the_ledger_of_a_cluster_whose_ranges_have_grown_is(changed: Node, cidrs
         peers(generation=1, cluster_cidrs=cidrs)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"generation": "x"}', '{"generation": 6, "cluster_cidr": ["nonsense"]}', "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", '{"generation": "x"}', '{"generation": 6, "cluster_cidr": ["nonsense"]}', "\xff", '{"generation": Infinity}'],
+)
 def test_a_record_that_cannot_be_understood_is_refused_until_somebody_says_so(changed: Node, record: Path, text: str) -> None:
     record.write_text(text, encoding="latin1")
     with pytest.raises(Refused, match=rf"^node1: {record} is damaged: .*; remove it, or say podnet_older_ledger: true"):

@@ -108,6 +108,11 @@ def test_an_option_that_cannot_work_is_refused_by_name(options: dict[str, Any], 
         built(form="bridge", **options)
 
 
+def test_subnets_are_checked_also_where_they_are_not_written() -> None:
+    with pytest.raises(Refused, match=r"^node1: subnets is 203\.0\.113\.1/25: 203\.0\.113\.0/25 would be accepted"):
+        built(form="flannel", subnets=["203.0.113.1/25"])
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
