@@ -19,6 +19,19 @@ from measure import Row, Side, answer, by_turns
 from programs import MODULE, SHORT, Program
 
 SCRIPT = Path(__file__).resolve().parents[2] / "roles" / "flannel" / "files" / "restore.sh"
+TABLE = """table inet podnet
+delete table inet podnet
+table inet podnet {
+set peers {
+type ipv4_addr
+elements = { ELEMENTS }
+}
+chain input {
+type filter hook input priority filter; policy accept;
+udp dport 8472 ip saddr != @peers drop
+}
+}
+"""
 PUT_BACK = "The overlay of this node is not as it was left: putting it back.\n"
 
 
@@ -43,6 +56,8 @@ def _texts(n: int, directory: Path) -> None:
     (texts / ".made-by-podnet").touch()
     device = VxlanDevice(DEVICE, 1, 8472, OWN_UNDERLAY, "eth0", OWN_MAC, 1450)
     (texts / "device.sh").write_text(device_text([device, Address(DEVICE, "10.0.0.0/32")]))
+    elements = ", ".join(peer["underlay"] for peer in peers(n))
+    (directory / "podnet.nft").write_text(TABLE.replace("ELEMENTS", elements))
     options = MODULE.validated({"device": DEVICE, "plan": pack_plan(peers(n)), "node": "node0"})
     (texts / "peers.sh").write_text(peers_text(peers_target(options).objects()))
 
