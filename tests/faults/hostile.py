@@ -134,6 +134,7 @@ LEDGER: dict[str, Any] = {
     },
 }
 PEER = {"node": "node2", "subnets": ["172.20.1.0/24"], "underlay": "198.51.100.2", "mac": "02:f1:ac:14:01:00"}
+TABLE: dict[str, Any] = {"family": "inet", "rules": "", "plan": None, "own": [], "state": "present"}
 CONFLIST: dict[str, Any] = {
     "name": "cbr0",
     "cniVersion": "1.0.0",
@@ -213,7 +214,7 @@ def _of_texts() -> dict[str, Callable[[Any], Any]]:
         ),
         "file: path": lambda text: files_target("node1", _file(path=text)).name,
         "file: mode": lambda text: files_target("node1", _file(mode=text)).name,
-        "table: name": lambda text: nft_target("node1", {"name": text, "family": "inet", "rules": "", "state": "present"}),
+        "table: name": lambda text: nft_target("node1", {**TABLE, "name": text}),
         "conflist: text": lambda text: _conflist.parsed(text, "node1"),
         "ledger: text": lambda text: parse(text.encode("utf-8", "surrogatepass"), "ledger.json"),
         "Nodes: text": lambda text: _adopt.kubernetes_claims(text, "nodes.json"),

@@ -34,6 +34,10 @@ CONFLIST: dict[str, Any] = {
     "bridge": "cni0",
     "masquerade": True,
     "plugin_directory": "/usr/lib/cni",
+    "require_plugins": True,
+    "shadows": "refuse",
+    "runtime": "none",
+    "runtime_config": "",
     "mode": "0600",
 }
 
@@ -52,7 +56,8 @@ def conflist(directory: Path, text: str | None) -> list[str]:
 
 def table(_directory: Path, text: str | None) -> list[str]:
     rules = RULES.format(priority=len(text or ""))
-    options = {"name": "killed", "family": "inet", "rules": rules, "state": "absent" if text is None else "present"}
+    state = "absent" if text is None else "present"
+    options = {"name": "killed", "family": "inet", "rules": rules, "plan": None, "own": [], "state": state}
     return commands(nft_target("node1", options))
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,8 @@ except TimeoutError:
 UFW = CHECKOUT / "build" / "ufw"
 # What ufw's package does when it is installed, and who switches it on.
 WITH_UFW = (
-    f"cp -a {UFW}/etc {UFW}/usr /",
-    f"cp -a {UFW}/lib/ufw /lib",
+    f"cp -a '{UFW}/etc' '{UFW}/usr' /",
+    f"cp -a '{UFW}/lib/ufw' /lib",
     "cp -a /usr/share/ufw/iptables/. /etc/ufw",
     "cp /usr/share/ufw/ufw.conf /etc/ufw",
     "ufw --force enable",
@@ -71,7 +72,7 @@ class Node:
         return self._lab.play(plays, *arguments, **self._inputs, **inputs).succeeded()
 
     def run(self, *commands: str, check: bool = True) -> str:
-        return "".join(self._lab.run("node1", *command.split(), check=check).stdout for command in commands)
+        return "".join(self._lab.run("node1", *shlex.split(command), check=check).stdout for command in commands)
 
     def reaches(self) -> bool:
         """Whether the pod gets an answer from outside of the cluster."""

@@ -44,8 +44,8 @@ def info(check: bool = False, **options: Any) -> dict[str, Any]:
 
 def test_a_node_without_an_overlay_is_no_error(node: Node) -> None:
     before = node.dump()
-    nothing = {"device": None, "device6": None, "subnet_env": None, "generation": 0, "peers": [], "unreachable_ranges": [], "drift": None}
-    assert info() == nothing
+    brief = {"device": None, "device6": None, "subnet_env": None, "generation": 0}
+    assert info() == {**brief, "peers": [], "unreachable_ranges": [], "drift": None}
     drift = info(**LEDGERS)["drift"]
     assert drift["commands"][0] == UNREACHABLE
     assert drift["commands"][1].startswith("ip link add name flannel.1 address 02:f1:ac:14:00:00 mtu 1450")
@@ -56,11 +56,10 @@ def test_a_node_without_an_overlay_is_no_error(node: Node) -> None:
 
 def test_what_the_modules_made_is_read_back_and_in_line(overlay: Node) -> None:
     before = overlay.dump()
-    found = {"device": DEVICE, "device6": None, "subnet_env": None, "generation": 0}
-    found |= {"peers": THERE, "unreachable_ranges": ["172.20.0.0/16"], "drift": IN_LINE}
-    assert info(**LEDGERS) == found
+    brief = {"device": DEVICE, "device6": None, "subnet_env": None, "generation": 0}
+    assert info(**LEDGERS) == {**brief, "peers": THERE, "unreachable_ranges": ["172.20.0.0/16"], "drift": IN_LINE}
     assert info(check=True, **LEDGERS) == info(**LEDGERS)
-    assert info(brief=True, **LEDGERS) == {"device": DEVICE, "device6": None, "subnet_env": None, "generation": 0}
+    assert info(brief=True, **LEDGERS) == brief
     assert overlay.dump() == before
 
 
