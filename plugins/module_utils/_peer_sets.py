@@ -54,16 +54,20 @@ class SetChange(NamedTuple):
 
 
 class FileChange(NamedTuple):
-    """The file that is loaded at boot, as it is ("" where there is none) and as it is to be."""
+    """The file that is loaded at boot, as it is to be. A diff names it alone: its text is what the sets hold."""
 
     path: str
-    before: str
-    after: str
+    text: str
     delete: bool = False
+    before: str = ""
 
     @property
     def command(self) -> str:
         return f"install -m 0644 /dev/stdin {self.path}"
+
+    @property
+    def after(self) -> str:
+        return self.path
 
 
 Step = Union[SetChange, FileChange]
@@ -90,7 +94,7 @@ class PeerSets(NamedTuple):
         """Make changes of one direction, those of the sets in one transaction."""
         for step in steps:
             if isinstance(step, FileChange):
-                _write(step.path, step.after)
+                _write(step.path, step.text)
         text = "\n".join(step.text for step in steps if isinstance(step, SetChange))
         words = _load(text) if text else ""
         if words:
@@ -101,7 +105,7 @@ class PeerSets(NamedTuple):
         with suppress(FileNotFoundError), open(self.path, encoding="utf-8") as file:
             before = file.read()
         if before != after:
-            yield FileChange(self.path, before, after)
+            yield FileChange(self.path, after)
 
 
 def added(underlays: Iterable[bytes]) -> str:
