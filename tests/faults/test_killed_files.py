@@ -57,7 +57,7 @@ def conflist(directory: Path, text: str | None) -> list[str]:
 def table(_directory: Path, text: str | None) -> list[str]:
     rules = RULES.format(priority=len(text or ""))
     state = "absent" if text is None else "present"
-    options = {"name": "killed", "family": "inet", "rules": rules, "plan": None, "own": [], "state": state}
+    options: dict[str, Any] = {"name": "killed", "family": "inet", "rules": rules, "plan": None, "own": [], "state": state}
     return commands(nft_target("node1", options))
 
 
