@@ -210,6 +210,17 @@ def test_plugins_come_once_from_a_mirror_or_the_controller_and_again_where_they_
         assert node.lab.run(name, "stat", "-c", "%a %U", "/opt/cni/bin/bridge").stdout == "755 root\n"
 
 
+def test_what_tar_cannot_read_is_an_error_and_not_taken_for_what_is_there(node: Node, tmp_path: Path) -> None:
+    broken = tmp_path / "plugins.tgz"
+    broken.write_text("an error page")
+    node.lab.run("node1", "mkdir", "-p", "/opt/cni/bin")
+    options = {"cni_install": "archive", "cni_plugin_directory": "/opt/cni/bin", "cni_archive": str(broken)}
+    stopped = node.role(**options, cni_archive_checksum=f"sha256:{hashlib.sha256(broken.read_bytes()).hexdigest()}")
+    (failed,) = (each for each in stopped.outcomes if each.failed)
+    assert "Look which plugins differ" in failed.task
+    assert "not in gzip format" in failed.result["stderr"]
+
+
 def changed(play: Play, host: str) -> list[str]:
     return [each.task.partition(" : ")[2] for each in play.changed if each.host == host]
 
