@@ -22,6 +22,7 @@ extends_documentation_fragment:
   - podnet.baremetal._attributes
   - podnet.baremetal._attributes.state
   - podnet.baremetal._attributes.node
+  - podnet.baremetal._attributes.owner
 options:
   ledger:
     description:
@@ -94,22 +95,6 @@ options:
   plan:
     description: The pod subnets of all nodes, as the action plugin packs them for the way to the nodes. Not for users.
     type: str
-  beside_flanneld:
-    description:
-      - Whether flanneld may run on the node. Without it, a process of this name in the node's network namespace is refused, since it would
-        take away what this module makes, and the other way round.
-    type: bool
-    default: false
-  older:
-    description:
-      - Whether a ledger may undo what a newer one did. Without it, one of a lower generation than the last that changed this node is
-        refused, in check mode, too. The node keeps that in C(/var/lib/podnet.json).
-      - A ledger whose ranges share no address with that one's is of another cluster, and is taken.
-    type: bool
-    default: false
-  generation:
-    description: The generation of the ledger, as the action plugin finds it. Not for users.
-    type: int
   learning:
     description: Whether the device learns from traffic where MACs live. An overlay made of static entries has no use for it.
     type: bool

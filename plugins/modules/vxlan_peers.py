@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - podnet.baremetal._attributes
   - podnet.baremetal._attributes.entry
+  - podnet.baremetal._attributes.owner
 options:
   ledger:
     description:
@@ -67,22 +68,6 @@ options:
     type: list
     elements: str
     default: []
-  beside_flanneld:
-    description:
-      - Whether flanneld may run on the node. Without it, a process of this name in the node's network namespace is refused, since it would
-        take away what this module makes, and the other way round.
-    type: bool
-    default: false
-  older:
-    description:
-      - Whether a ledger may undo what a newer one did. Without it, one of a lower generation than the last that changed this node is
-        refused, in check mode, too. The node keeps that in C(/var/lib/podnet.json).
-      - A ledger whose ranges share no address with that one's is of another cluster, and is taken.
-    type: bool
-    default: false
-  generation:
-    description: The generation of the ledger, as the action plugin finds it. Not for users.
-    type: int
   purge:
     description:
       - Whether to delete every other permanent neighbour and fdb entry of the device, and every other route of ours through it.
