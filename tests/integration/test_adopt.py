@@ -272,7 +272,7 @@ def test_the_first_site_loses_no_packet_between_pods_and_the_second_changes_noth
         cluster.run("node1", f"kill -INT {pid}")
         report = pings.stdout.read()
     sent, received = map(int, re.findall(r"(\d+) packets transmitted, (\d+) received", report)[0])
-    assert sent > 1000
+    assert sent > 100, "it ran beside the playbook, however fast that was"
     assert sent - received <= 1, report  # the last one may be on its way when ping is told to end
     assert cluster.tables() == before
     assert cluster.play("site").succeeded().changed == []
