@@ -23,12 +23,20 @@ extends_documentation_fragment:
 options: {}
 """
 
-SETTINGS = ["net.ipv4.ip_forward = 1", "net.bridge.bridge-nf-call-iptables = 1"]
+# What the role host reads: the first line of each file, as grep(1) prints it.
+SETTINGS = [
+    "/proc/sys/net/ipv4/ip_forward:1",
+    "/proc/sys/net/bridge/bridge-nf-call-iptables:1",
+    "/sys/module/overlay/parameters/redirect_max:256",
+    "/sys/module/vxlan/parameters/udp_port:4789",
+    "/proc/1/comm:systemd",
+]
 # What any module of the playbooks may answer where nothing is left to change.
 ANSWER: dict[str, Any] = {
     "changed": False,
     "commands": [],
     "device": {"name": "flannel.1", "mtu": 1450, "mac": "02:f1:0a:00:00:00"},
+    "forwarding": {"dropping": [], "accepting": [], "ufw": False, "firewalld": False},
     "rc": 0,
     "start": None,
     "stdout": "\n".join(SETTINGS),
