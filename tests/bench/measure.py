@@ -16,6 +16,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
+import pyroute2
+
 T = TypeVar("T")
 SYSTEM = Path("/usr/bin/python3")  # optimised, as a node's is; the virtual environment's may have been built otherwise
 
@@ -24,6 +26,15 @@ def python_of_a_node() -> str:
     """The distribution's Python, if the program can run on it."""
     new_enough = [str(SYSTEM), "-c", "import sys; sys.exit(sys.version_info < (3, 9))"]
     return str(SYSTEM) if SYSTEM.exists() and not subprocess.run(new_enough, check=False).returncode else sys.executable
+
+
+def python_with_pyroute2() -> str:
+    """The same with pyroute2 alone, where lab nodes see it: their own has Ansible, compiled, beside it, which no other node has."""
+    place = Path(sys.prefix).with_name("bench-node")
+    subprocess.run([python_of_a_node(), "-m", "venv", "--clear", "--without-pip", str(place)], check=True)
+    [packages] = place.glob("lib/python*/site-packages")
+    (packages / "pyroute2").symlink_to(Path(pyroute2.__file__).parent)
+    return str(place / "bin" / "python")
 
 
 PYTHON = [python_of_a_node(), "-I", "-S"]

@@ -16,7 +16,7 @@ from typing import Any
 from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Ledger, peers_of
 from kernel import DEVICE
 from labs import INVENTORY, Lab, environment, play, take_away
-from measure import Row, Side, answer, by_turns, python_of_a_node
+from measure import Row, Side, answer, by_turns, python_of_a_node, python_with_pyroute2
 from plans import planned, underlay, write
 
 PLAYBOOKS = Path(__file__).with_name("playbooks")
@@ -122,9 +122,10 @@ def mesh(n: int, runs: int, scratch: Path) -> Iterator[Row]:
 
         peers = [asdict(peer) for peer in (*peers_of(here.ledger, "node1"), *peers_of(here.ledger, "node2"))]
         distinct = list({peer["node"]: peer for peer in peers}.values())
-        cluster = {"podnet_cluster_cidr": here.ledger.network.cluster_cidrs[0]}
+        same = {"ansible_python_interpreter": python_with_pyroute2()}
+        cluster = {"podnet_cluster_cidr": here.ledger.network.cluster_cidrs[0], **same}
         ours = here.side("mesh", lambda stats: here.check(stats, range(1, 4), n - 1), nothing, **cluster)
-        loops = here.side("mesh_by_commands", lambda stats: here.check(stats, [3], n - 1), here.new_device, bench_peers=distinct)
+        loops = here.side("mesh_by_commands", lambda stats: here.check(stats, [3], n - 1), here.new_device, **same, bench_peers=distinct)
         yield Row("mesh by site.yml's overlay part", n, "s CPU", *by_turns(ours, loops, runs, min(runs, 3)), 0.05)
 
 
