@@ -34,7 +34,7 @@ class ActionModule(LedgerAction):
     _said: list[str]
 
     def target(self, variables: Mapping[str, Any]) -> Target:
-        _, options = ActionBase.validate_argument_spec(self, argument_spec=ARGUMENTS, required_together=RULES["required_together"])
+        _result, options = ActionBase.validate_argument_spec(self, argument_spec=ARGUMENTS, required_together=RULES["required_together"])
         cluster = self._cluster(options, variables)
         looks: list[list[str]] = []
 

@@ -18,7 +18,7 @@ class ActionModule(LedgerAction):
     """Plans for the hosts of the inventory, or gives a subnet back."""
 
     def target(self, variables: Mapping[str, Any]) -> Target:
-        _, parameters = ActionBase.validate_argument_spec(self, argument_spec=ARGUMENT_SPEC, **RULES)
+        _result, parameters = ActionBase.validate_argument_spec(self, argument_spec=ARGUMENT_SPEC, **RULES)
         if parameters["state"] == "present" and parameters["hosts"] is None:
             parameters["hosts"] = list(inventory_hosts(variables))
         return lambda: self.ledger(parameters, change_of(parameters))

@@ -5,17 +5,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-from collections.abc import Callable
-from typing import Any, BinaryIO
-
-from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNotFound
-from ansible.plugins.connection import ConnectionBase
-from ansible.utils.display import Display
-from ansible_collections.podnet.baremetal.plugins.module_utils._lab import ENVIRONMENT, Record, open_inside, read
-
 DOCUMENTATION = r"""
 name: netns
 short_description: Run tasks in a node of a lab on this machine
@@ -72,6 +61,17 @@ kube_node:
     ansible_connection: podnet.baremetal.netns
     ansible_python_interpreter: "{{ ansible_playbook_python }}"
 """
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError, AnsibleFileNotFound
+from ansible.plugins.connection import ConnectionBase
+from ansible.utils.display import Display
+from ansible_collections.podnet.baremetal.plugins.module_utils._lab import ENVIRONMENT, Record, open_inside, read
 
 display = Display()
 NAMESPACES = ["--mount", "--uts", "--ipc", "--net", "--pid"]

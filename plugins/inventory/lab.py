@@ -5,18 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import sys
-from collections.abc import Callable
-from typing import Any
-
-from ansible.errors import AnsibleParserError
-from ansible.inventory.data import InventoryData
-from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.inventory import BaseInventoryPlugin
-from ansible.utils.vars import load_extra_vars
-from ansible_collections.podnet.baremetal.plugins.module_utils._lab import nodes
-
 DOCUMENTATION = r"""
 name: lab
 short_description: The nodes of a lab on this machine
@@ -67,6 +55,18 @@ plugin: podnet.baremetal.lab
 nodes: 5
 underlay: 192.0.2.0/24
 """
+
+import ipaddress
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from ansible.errors import AnsibleParserError
+from ansible.inventory.data import InventoryData
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.inventory import BaseInventoryPlugin
+from ansible.utils.vars import load_extra_vars
+from ansible_collections.podnet.baremetal.plugins.module_utils._lab import nodes
 
 
 class InventoryModule(BaseInventoryPlugin):

@@ -267,7 +267,7 @@ def _lease(name: str, facts: Said, network: Network) -> Lease:
     subnets = tuple(of_family[family] for family in _prefixes(network) if family in of_family)
     underlays = {fact.family: fact.value for fact in facts if fact.what == UNDERLAY}
     needed = [underlays[family] for family in sorted(of_family) if family in underlays] or list(underlays.values())
-    first, second, *_ = (*needed, "", "")
+    first, second, *_rest = (*needed, "", "")
     derived = Lease(name, subnets, first, underlay6=second)
     macs = {fact.family: fact.value for fact in facts if fact.what == MAC}
     said = [macs.get(_family(vtep.subnets)) for vtep in derived.vteps]

@@ -126,7 +126,7 @@ def apart(clusters: Iterable[Block], blocks: Iterable[Block]) -> bool:
 
 def gaps(cluster: Block, held: Iterable[Block]) -> Iterator[tuple[int, int]]:
     """The first and last address of each free stretch of a cluster between sorted blocks. These may overlap each other and its ends."""
-    family, first, _ = cluster
+    family, first, _length = cluster
     last, bits = last_of(cluster), BITS[family]
     for version, start, prefix in held:
         if start > last or version != family:

@@ -85,7 +85,7 @@ def _parsed(who: str, what: str, value: str) -> IPv4Address | IPv6Address:
     except ValueError:
         raise refuse(who, what, repr(value), "expected an IPv4 or IPv6 address like 198.51.100.1") from None
     if _leading_zeros(value) or "%" in value:
-        raise refuse(who, what, repr(value), f"leading zeros and zones are not accepted: write {str(address).split('%')[0]}")
+        raise refuse(who, what, repr(value), f"leading zeros and zones are not accepted: write {str(address).partition('%')[0]}")
     return address
 
 

@@ -441,7 +441,7 @@ def _reign() -> None:
     for descriptor in os.listdir("/proc/self/fd"):
         with suppress(OSError):  # the listing's own
             os.close(int(descriptor))
-    for _ in "input", "output", "errors":
+    for _turn in "input", "output", "errors":
         os.open("/dev/null", os.O_RDWR)
     while True:
         signal.pause()

@@ -54,9 +54,9 @@ class TableChange:
         old, new = _parts(self.before), _parts(self.after)
         both = old.keys() & new.keys()
         gone = old.keys() - new.keys()
-        if not both or any(old[part] != new[part] for part in both) or any(kind != "chain" for kind, _ in gone):
+        if not both or any(old[part] != new[part] for part in both) or any(kind != "chain" for kind, _name in gone):
             return []
-        return [f"flush {table}", *sorted(f"delete chain {self.family} {self.name} {name}" for _, name in gone)]
+        return [f"flush {table}", *sorted(f"delete chain {self.family} {self.name} {name}" for _kind, name in gone)]
 
 
 @dataclass(frozen=True)

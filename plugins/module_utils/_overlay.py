@@ -71,7 +71,7 @@ def _entries(device: str, device6: str, peer: Mapping[str, Any]) -> Iterable[Ent
 def _rows(peer: Mapping[str, Any]) -> Iterable[Row]:
     mac, underlay = bytes.fromhex(peer["mac"].replace(":", "")), _bytes(peer["underlay"])
     for subnet in peer["subnets"]:
-        address, _, length = subnet.partition("/")
+        address, _slash, length = subnet.partition("/")
         yield mac, underlay, _bytes(address), int(length)
 
 

@@ -48,6 +48,6 @@ def _is_direct(route: PodRoute, plan: str | None) -> bool:
     """Whether it is how a node is reached without the overlay: its pod subnet via its underlay address (flannel's DirectRouting)."""
     if not plan or not route.gateway:
         return False
-    network, _, length = route.subnet.partition("/")
+    network, _slash, length = route.subnet.partition("/")
     wanted = (ip_address(route.gateway).packed, ip_address(network).packed, int(length))
     return any(row[1:] == wanted for row in unpack(plan))

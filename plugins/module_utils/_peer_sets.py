@@ -155,7 +155,7 @@ def _load(text: str) -> str:
         os.lseek(given, 0, os.SEEK_SET)
         ends = [(os.POSIX_SPAWN_DUP2, file, number) for file, number in ((given, 0), (said, 1), (said, 2))]
         process = os.posix_spawn("/usr/bin/env", NFT, ENVIRONMENT, file_actions=ends)
-        _, status = os.waitpid(process, 0)
+        _process, status = os.waitpid(process, 0)
         return os.pread(said, 4096, 0).decode(errors="replace").strip() or f"status {status}" if status else ""
     finally:
         os.close(given)

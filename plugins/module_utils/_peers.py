@@ -107,7 +107,9 @@ class PeersTarget:
             if 0 < len(made) <= FEW and all(isinstance(step.new, ENTRIES) and self._tables.has(step.new) for step in made):
                 return []
             looks = [self._look(wanted) for wanted in self._wanted(tuple(map(index_of, self._devices)))]
-            return changes([entry for missing, _ in looks for entry in missing], [entry for _, others in looks for entry in others])
+            return changes(
+                [entry for missing, _others in looks for entry in missing], [entry for _missing, others in looks for entry in others]
+            )
 
     def apply(self, steps: Sequence[Change]) -> None:
         with about(self._node):

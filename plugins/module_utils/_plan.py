@@ -832,11 +832,11 @@ def _ranges(who: str, cluster_cidr: Any, service_cidr: Any) -> list[tuple[Subnet
         for variable, value in ((CLUSTER, cluster_cidr), (SERVICE, service_cidr))
         for subnet in _subnets(who, variable, value)
     ]
-    if CLUSTER not in (variable for _, variable in ranges):
+    if CLUSTER not in (variable for _span, variable in ranges):
         raise refuse(who, CLUSTER, "missing", "give the range that all pod subnets come from, such as 172.20.0.0/16")
     both = _overlap([(block_of(str(subnet)), (subnet, variable)) for subnet, variable in ranges])
     if both:
-        (_, (second, other)), (_, (first, variable)) = both
+        (_later, (second, other)), (_earlier, (first, variable)) = both
         raise refuse(who, variable, first, f"it overlaps {other} {second}: nodes, pods and services need separate ranges")
     return ranges
 
@@ -859,7 +859,7 @@ def _subnet(who: str, what: str, value: Any) -> Subnet:
 @lru_cache(maxsize=1 << 10)  # every host asks for the same ranges
 def _network(text: str) -> Subnet | str:
     """The network, or what is wrong with it. ipaddress refuses leading zeros and blanks; netmasks and zones are refused here."""
-    _, slash, length = text.partition("/")
+    _address, slash, length = text.partition("/")
     try:
         interface = ipaddress.ip_interface(text) if slash and length.isdecimal() and "%" not in text else None
     except ValueError:

@@ -251,7 +251,7 @@ def parse_nexthop(body: bytes) -> Nexthop:
 
 def parse_route(body: bytes) -> PodRoute | None:
     """The route that an answer tells of, if a plain route to the same subnet would take its place: main table, no tos, default metric."""
-    family, _length, _source_length, tos, table, *_ = ROUTE.unpack_from(body)
+    family, _length, _source_length, tos, table, *_rest = ROUTE.unpack_from(body)
     attributes = _parse(body, ROUTE.size)
     if table != RT_TABLE_MAIN or tos or _metric(attributes) != DEFAULT_METRIC.get(family):
         return None
@@ -260,7 +260,7 @@ def parse_route(body: bytes) -> PodRoute | None:
 
 def parse_foreign_route(body: bytes) -> PodRoute | None:
     """The route that an answer tells of, if it is of the main table, not ours and no default route. Its metric is among its words."""
-    family, length, _source_length, _tos, table, protocol, *_ = ROUTE.unpack_from(body)
+    family, length, _source_length, _tos, table, protocol, *_rest = ROUTE.unpack_from(body)
     if table != RT_TABLE_MAIN or protocol == PODNET_PROTOCOL or not length:
         return None
     attributes = _parse(body, ROUTE.size)

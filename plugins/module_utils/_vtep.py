@@ -85,7 +85,7 @@ def vtep_target(node: str, options: dict[str, Any]) -> KernelTargets:
 
 def _address(node: str, given: str, options: Mapping[str, Any]) -> str:
     address = valid_prefix(node, "addresses", given)
-    if address.split("/")[0] in (options["local"], options["local6"]):
+    if address.partition("/")[0] in (options["local"], options["local6"]):
         raise refuse(node, "addresses", given, "it is the underlay address itself: expected one of the pod subnet, like 172.20.1.0/32")
     return address
 
@@ -178,7 +178,7 @@ def _mtu(node: str, wanted: int | None, smallest: int, devices: Sequence[VxlanDe
 def _predecessor(kernel: Kernel, objects: Iterable[Object], names: Collection[str]) -> str:
     """The VXLAN device by a name that is not wanted that has one of our addresses: this node's VTEP from before its VNI changed."""
     carriers = kernel.links.carriers()
-    addresses = [thing.address.split("/")[0] for thing in objects if isinstance(thing, Address)]
+    addresses = [thing.address.partition("/")[0] for thing in objects if isinstance(thing, Address)]
     others = {carriers[address] for address in addresses if address in carriers}.difference(names)
     return next((name for name in sorted(others) if isinstance(kernel.links.read(name), VxlanDevice)), "")
 

@@ -71,7 +71,7 @@ RULES: dict[str, Any] = {}
 def _target(options: dict[str, Any]) -> KernelTarget:
     node = node_name(options)
     subnet = valid_subnet(node, "subnet", options["subnet"])
-    gateway = options["gateway"] or subnet.split("/")[0]
+    gateway = options["gateway"] or subnet.partition("/")[0]
     entry = PodRoute(valid_device(node, "device", options["device"]), subnet, valid_address(node, "gateway", gateway))
     return entry_target(node, entry, options["state"])
 

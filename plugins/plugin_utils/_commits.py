@@ -105,7 +105,7 @@ def _together(before: Ledger | None, after: Ledger) -> set[str]:
     spans, macs = spans_of(old.values()), {lease.vtep_mac: lease for lease in old.values()}
     found: set[str] = set()
     for lease in (lease for lease in after.leases if lease != old.get(lease.name)):
-        met = [other for subnet in lease.subnets for _, other, _ in overlapping(spans, subnet)] + [macs.get(lease.vtep_mac, lease)]
+        met = [macs.get(lease.vtep_mac, lease), *(other for subnet in lease.subnets for _span, other, _end in overlapping(spans, subnet))]
         others = {other.name for other in met} - {lease.name}
         found |= {lease.name, *others} if others else set()
     return found
@@ -116,7 +116,7 @@ def _with(ledger: Ledger | None, after: Ledger, names: Iterable[str]) -> Ledger:
     new = _by_lease(after)
     changed = {name: new[name] for name in names if name in new}
     kept = {name: lease for name, lease in _by_lease(ledger).items() if name in new or name not in set(names)}
-    leases = tuple(lease for _, lease in sorted({**kept, **changed}.items()))
+    leases = tuple(lease for _name, lease in sorted({**kept, **changed}.items()))
     generation = ledger.generation if ledger else 0
     found = Ledger(generation, after.network, leases)
     return found if found == ledger else replace(found, generation=generation + 1)

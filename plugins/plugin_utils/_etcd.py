@@ -108,7 +108,7 @@ class Etcd:
         raise Failed(f"{self.place}: etcd did not say whether it took the change ({silent[-1]}): run it again, which finds out.")
 
     def _connection(self, endpoint: str) -> HTTPConnection:
-        host, _, port = endpoint.rpartition(":")
+        host, _colon, port = endpoint.rpartition(":")
         if self._tls:
             return HTTPSConnection(host.strip("[]"), int(port), timeout=SECONDS, context=self._tls)
         return HTTPConnection(host.strip("[]"), int(port), timeout=SECONDS)

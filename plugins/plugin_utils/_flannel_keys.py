@@ -104,7 +104,7 @@ def _canonical(networks: Iterable[str]) -> list[str]:
 
 
 def _half(subnet: str) -> str:
-    address, _, length = subnet.partition("/")
+    address, _slash, length = subnet.partition("/")
     return f"{address}/{int(length) + 1}"
 
 

@@ -53,7 +53,7 @@ def check_occupied(ledger: Ledger | None, occupied: Mapping[str, str]) -> None:
             continue
         if holder and holder.state == ACTIVE:
             raise _renumbered(holder, subnet)
-        for _, lease, shared in overlapping(held, subnet):
+        for _span, lease, shared in overlapping(held, subnet):
             what = PIN if lease.why == "pinned" else "its lease"
             raise refuse(lease.name, what, shared, f"{address or 'somebody else'} has {subnet}: no two nodes can share an address")
 
