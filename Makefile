@@ -1,4 +1,4 @@
-# make demo, make demo-down, make test, make lint, make bench: see README.md.
+# make demo, make demo-down, make test, make lint, make bench, make release: see README.md and CONTRIBUTING.md.
 SHELL := /bin/bash
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 # The distribution's where it is new enough: what else is on the PATH may be built without optimisation, and every test takes twice as long.
@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):/usr/sbin:/sbin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export MYPYPATH := build/collections
 
-.PHONY: all setup bench demo demo-down lint test
+.PHONY: all setup bench demo demo-down lint release test
 
 all: demo
 
@@ -99,3 +99,34 @@ demo: setup
 demo-down: setup
 	@$(PLAYBOOK) playbooks/lab_down.yml
 	@rm -f build/lab-ledger.json build/demo.txt
+
+# --- a release ----------------------------------------------------------------
+
+VERSION := $(shell sed -n 's/^version: //p' galaxy.yml)
+RELEASE := build/release
+ARCHIVE := $(RELEASE)/podnet-baremetal-$(VERSION).tar.gz
+INSTALLED := $(RELEASE)/collections/ansible_collections
+# As on a machine that has no checkout, with nodes beside those of the demonstration.
+RELEASED := cd $(RELEASE) && env --unset=ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(RELEASE)/collections ANSIBLE_PIPELINING=true \
+	ANSIBLE_INVENTORY_ENABLED=podnet.baremetal.lab PODNET_LAB_DIRECTORY=/run/podnet-release ansible-playbook --inventory lab \
+	--extra-vars podnet_ledger=$(CURDIR)/$(RELEASE)/ledger.json --extra-vars demo_table=$(CURDIR)/$(RELEASE)/demo.txt
+
+# The archive of what is committed, with its changelog; and the demonstration by the collection that was installed from it.
+release: setup
+	@rm -rf $(RELEASE)
+	@mkdir -p $(INSTALLED)
+	@git clone --quiet . $(RELEASE)/tree
+	@cd $(RELEASE)/tree && { [ ! -d changelogs/fragments ] || antsibull-changelog release; } && antsibull-changelog lint
+	@ansible-galaxy collection build --output-path $(RELEASE) $(RELEASE)/tree
+	@ln -s $(addprefix $(CURDIR)/$(COLLECTIONS)/,ansible community kubernetes) $(INSTALLED)
+	@ansible-galaxy collection install --force --offline --no-deps --collections-path $(RELEASE)/collections $(ARCHIVE)
+	@cp -r $(INSTALLED)/podnet/baremetal/inventories/lab $(RELEASE)
+	@$(RELEASED) podnet.baremetal.lab_up
+	@$(RELEASED) podnet.baremetal.site
+	@$(RELEASED) podnet.baremetal.site | tee again.txt
+	@! grep --quiet 'changed=[^0]' $(RELEASE)/again.txt
+	@$(RELEASED) podnet.baremetal.demo
+	@$(RELEASED) podnet.baremetal.lab_down
+	@cat $(RELEASE)/demo.txt
+	@! grep --quiet "NO ANSWER" $(RELEASE)/demo.txt
+	@echo "$(ARCHIVE) is what its users get. It was installed and tried."

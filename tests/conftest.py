@@ -18,7 +18,10 @@ os.environ["PYTHONPATH"] = f"{CHECKOUT}/build/collections:{CHECKOUT}/tests/pytho
 # With it they would read letter by letter a module of Ansible's that comes to them on standard input.
 os.environ.pop("PYTHONUNBUFFERED", None)
 # Files and directories of tests, the longest first, so that no worker is left alone with a long one at the end.
-ORDER = ("test_molecule.py", "test_dual.py", "test_lint.py", "test_release.py", "test_site.py", "integration", "lint", "faults", "kernel", "bench", "unit")
+ORDER = (
+    *("test_molecule.py", "test_dual.py", "test_lint.py", "test_release.py", "test_site.py"),
+    *("integration", "lint", "faults", "kernel", "bench", "unit"),
+)
 
 # How long an example takes is the machine's matter.
 settings.register_profile("podnet", deadline=None)

@@ -19,8 +19,6 @@ description:
   - If they do not, the task fails with a list of all conflicts, node by node, and nothing is written.
   - A node that the inventory does not have becomes a retired lease. A host that no source knows gets none. Both are warned of.
   - Runs on the controller and contacts no host. Use it with C(run_once=true), or the playbook C(podnet.baremetal.adopt).
-requirements:
-  - netaddr on the controller
 options:
   ledger:
     description: As in M(podnet.baremetal.pod_subnet).

@@ -95,3 +95,11 @@ def test_every_plugin_and_role_is_documented_as_the_documentation_site_wants_it(
 
 def test_every_file_has_its_licence() -> None:
     assert "compliant" in run("reuse", "lint")
+
+
+def test_an_execution_environment_gets_what_the_collection_needs(tmp_path: Path, unpacked: Path) -> None:
+    needed = yaml.safe_load(run("ansible-builder", "introspect", str(unpacked.parents[2])))
+    assert [line.split()[0] for line in needed["python"]] == ["grpcio"]
+    assert [line.split()[0] for line in needed["system"]] == ["openssh-clients", "openssh-client"]
+    run("ansible-builder", "create", "--file=docs/examples/execution-environment.yml", f"--context={tmp_path}")
+    assert yaml.safe_load((tmp_path / "_build" / "requirements.yml").read_text()) == {"collections": [{"name": "podnet.baremetal"}]}
