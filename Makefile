@@ -1,4 +1,4 @@
-# make demo, make demo-down, make test, make lint, make bench, make release: see README.md and CONTRIBUTING.md.
+# make demo, make demo-down, make test, make lint, make bench, make docs, make release: see README.md and CONTRIBUTING.md.
 SHELL := /bin/bash
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 # The distribution's where it is new enough: what else is on the PATH may be built without optimisation, and every test takes twice as long.
@@ -16,7 +16,7 @@ export PATH := $(CURDIR)/$(BIN):/usr/sbin:/sbin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export MYPYPATH := build/collections
 
-.PHONY: all setup bench demo demo-down lint release test
+.PHONY: all setup bench demo demo-down docs lint release test
 
 all: demo
 
@@ -99,6 +99,22 @@ demo: setup
 demo-down: setup
 	@$(PLAYBOOK) playbooks/lab_down.yml
 	@rm -f build/lab-ledger.json build/demo.txt
+
+# --- the documentation --------------------------------------------------------
+
+SITE := build/docs
+
+# The pages of docs/ and the roles, and every plugin, as one site: build/docs/html/index.html. The pages lie as in the checkout, for their links.
+docs: setup
+	@rm -rf $(SITE)
+	@mkdir -p -m 755 $(SITE)/source/reference
+	@cp --recursive docs README.md CONTRIBUTING.md LICENSE docs/site/. $(SITE)/source
+	@rm -r $(SITE)/source/docs/site
+	@for page in roles/*/README.md; do install -D -m 644 $$page $(SITE)/source/$$page; done
+	@ANSIBLE_CONFIG= ANSIBLE_COLLECTIONS_PATH=build/collections antsibull-docs collection --use-current --squash-hierarchy --fail-on-error \
+		--dest-dir $(SITE)/source/reference podnet.baremetal
+	@sphinx-build --quiet --fail-on-warning --keep-going --builder html $(SITE)/source $(SITE)/html
+	@echo "Read it: $(SITE)/html/index.html"
 
 # --- a release ----------------------------------------------------------------
 

@@ -93,6 +93,13 @@ def test_every_plugin_and_role_is_documented_as_the_documentation_site_wants_it(
     assert said == ""
 
 
+def test_the_site_of_the_documentation_is_made_without_a_warning() -> None:
+    run("make", "docs")
+    pages = {path.name for path in (CHECKOUT / "build" / "docs" / "html" / "reference").glob("*.html")}
+    documented = [f"{path.stem}_module.html" for path in CHECKOUT.glob("plugins/modules/[!_]*.py")]
+    assert {*documented, "flannel_role.html", "vtep_mac_filter.html", "netns_connection.html", "lab_inventory.html"} <= pages
+
+
 def test_every_file_has_its_licence() -> None:
     assert "compliant" in run("reuse", "lint")
 
