@@ -30,6 +30,15 @@ class ActionModule(ShortRoad):
             return {"failed": True, "msg": str(error), "commands": []}
         return {**super().answer({**_vtep(lease), "plan": plan, **options}, task_vars), "lease": lease}
 
+    def sent(self, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """With a warning for a device that is made anew: site.yml looks in check mode first, and so says it before it is done."""
+        answer = super().sent(options, task_vars)
+        gone = [command.split()[-1] for command in answer.get("commands", ()) if command.startswith("ip link del ")]
+        if gone and options["state"] == "present":
+            said = f"{options['node']}: recreate {', '.join(gone)}: every pod of the node is cut off meanwhile."
+            return {**answer, "warnings": [*answer.get("warnings", ()), said]}
+        return answer
+
 
 def _vtep(lease: dict[str, Any]) -> dict[str, Any]:
     addresses = [f"{address}/{128 if ':' in address else 32}" for address in lease["vtep_addresses"]]

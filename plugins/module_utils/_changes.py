@@ -25,11 +25,15 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
 
 
 class Change(NamedTuple):
-    """One step: an object made, put in the place of an old one, or deleted; or one field of a device set in place."""
+    """One step: an object made, put in the place of an old one, or deleted; or one field of a device set in place.
+
+    `recreate`: what is deleted comes back as a new one in the next step.
+    """
 
     new: Object | None = None
     old: Object | None = None
     field: str = ""
+    recreate: bool = False
 
     @property
     def thing(self) -> Object:
@@ -50,6 +54,8 @@ class Change(NamedTuple):
 
     @property
     def after(self) -> str:
+        if self.recreate:  # a comment, for who reads a diff: what goes and comes back looks there like what changes in place
+            return f"# recreate {self.thing.device}: every pod of the node is cut off meanwhile"
         return self._text(self.new)
 
     def _text(self, thing: Object | None) -> str:
@@ -105,7 +111,7 @@ def _link(wanted: VxlanDevice, there: Iterable[Object], *, recreate: bool) -> li
         return [Change(new=wanted, old=current, field=field) for field in differing]
     if not recreate:
         raise Refused(_needs_recreate(wanted, current))
-    return [Change(old=current), Change(new=wanted)]
+    return [Change(old=current, recreate=True), Change(new=wanted)]
 
 
 def _needs_recreate(wanted: VxlanDevice, current: VxlanDevice) -> str:

@@ -15,10 +15,11 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
+from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Target
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, about, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._forwarding import FAMILIES, UFW_SAYS, forwarding
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock
-from ansible_collections.podnet.baremetal.plugins.module_utils._peer_sets import added
+from ansible_collections.podnet.baremetal.plugins.module_utils._peer_sets import SetChange, added, change_sets, set_changes
 from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import packed_mac
 from ansible_collections.podnet.baremetal.plugins.module_utils._wire import unpack
 
@@ -132,6 +133,29 @@ class NftTable:
         return subprocess.run(command, input=given, capture_output=True, text=True, env=environment, check=False)
 
 
+@dataclass(frozen=True)
+class Admission:
+    """These underlay addresses are let in beside those that are, where the table `inet podnet` is there."""
+
+    node: str
+    underlays: frozenset[bytes]
+    name: str = "table inet podnet"
+
+    def lock(self) -> AbstractContextManager[None]:
+        return node_lock()
+
+    def drift(self) -> list[SetChange]:
+        with about(self.node):
+            return [step for step in set_changes(self.underlays) if not step.delete]
+
+    def apply(self, changes: Sequence[SetChange]) -> None:
+        with about(self.node):
+            change_sets(changes)
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+
 def _parts(listing: str) -> dict[tuple[str, str], str]:
     """What a table consists of, by kind and name: of a chain what says where it hooks, of everything else all that is said."""
     parts = re.findall(r"^\t(\w+) (\S+) \{\n(.*?)^\t\}", listing, re.MULTILINE | re.DOTALL)
@@ -150,10 +174,14 @@ def _read(path: str) -> str:
     return ""
 
 
-def nft_target(node: str, options: dict[str, Any]) -> NftTable:
-    """The target of `nft_table`."""
+def nft_target(node: str, options: dict[str, Any]) -> Target[Any]:
+    """The target of `nft_table`: the table or, where nothing is said of its rules, only whom it lets in."""
     if not NAME.fullmatch(options["name"]):
         raise refuse(node, "name", repr(options["name"]), "expected at most 31 lower-case letters, digits, '_' or '-'")
     own = set(map(packed_mac, options["own"]))
-    elements = added(row[1] for row in unpack(options["plan"]) if row[0] not in own) if options["plan"] else None
-    return NftTable(node, options["family"], options["name"], options["rules"] if options["state"] == "present" else None, elements)
+    plan = unpack(options["plan"]) if options["plan"] else ()
+    underlays = frozenset(row[1] for row in plan if row[0] not in own)
+    rules = options["rules"] if options["state"] == "present" else None
+    if options["state"] == "present" and rules is None:
+        return Admission(node, underlays)
+    return NftTable(node, options["family"], options["name"], rules, added(underlays) if options["plan"] else None)

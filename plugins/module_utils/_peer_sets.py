@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Union
 
@@ -81,24 +81,15 @@ class PeerSets(NamedTuple):
 
     def drift(self) -> list[Step]:
         """New addresses, the file, then addresses that go."""
-        added, gone = [], []
-        for size in SETS:
-            wanted = {address for address in self.underlays if len(address) == size}
-            there = _there(size)
-            if there is not None:
-                added += [SetChange(tuple(sorted(wanted - there)))] if wanted - there else []
-                gone += [SetChange(tuple(sorted(there - wanted)), delete=True)] if there - wanted else []
-        return [*added, *self._file(), *gone]
+        sets = list(set_changes(self.underlays))
+        return [*(step for step in sets if not step.delete), *self._file(), *(step for step in sets if step.delete)]
 
     def apply(self, steps: Sequence[Step]) -> None:
-        """Make changes of one direction, those of the sets in one transaction."""
+        """Make changes of one direction."""
         for step in steps:
             if isinstance(step, FileChange):
                 _write(step.path, step.text)
-        text = "\n".join(step.text for step in steps if isinstance(step, SetChange))
-        words = _load(text) if text else ""
-        if words:
-            raise Failed(f"nft refused `{text}`, and the sets are as they were: {words}")
+        change_sets([step for step in steps if isinstance(step, SetChange)])
 
     def _file(self) -> Iterator[FileChange]:
         before, after = "", added(self.underlays)
@@ -106,6 +97,24 @@ class PeerSets(NamedTuple):
             before = file.read()
         if before != after:
             yield FileChange(self.path, after)
+
+
+def set_changes(underlays: Collection[bytes]) -> Iterator[SetChange]:
+    """What makes the sets hold these underlay addresses and no others, where the table is there."""
+    for size in SETS:
+        there, wanted = _there(size), {address for address in underlays if len(address) == size}
+        if there is not None and wanted - there:
+            yield SetChange(tuple(sorted(wanted - there)))
+        if there is not None and there - wanted:
+            yield SetChange(tuple(sorted(there - wanted)), delete=True)
+
+
+def change_sets(steps: Iterable[SetChange]) -> None:
+    """Make the changes in one transaction."""
+    text = "\n".join(step.text for step in steps)
+    words = _load(text) if text else ""
+    if words:
+        raise Failed(f"nft refused `{text}`, and the sets are as they were: {words}")
 
 
 def added(underlays: Iterable[bytes]) -> str:

@@ -36,6 +36,8 @@ options:
         read in the same run.
       - With it, O(rules) declare the sets C(peers) and C(peers6), and the table C(inet podnet) is loaded with the IPv4 and IPv6 underlay
         addresses of the other nodes in them. What they hold later is for M(podnet.baremetal.vxlan_peers) to keep, and is not compared.
+      - Without O(rules) the table C(inet podnet) stays as it is, if it is there, and lets in these addresses beside those that it does. So
+        a peer that changes its address is let in by either, until M(podnet.baremetal.vxlan_peers) keeps out the old one.
     type: path
   plan:
     description: The peers as the action plugin packs them for the way to the nodes. Not for users.
@@ -46,7 +48,7 @@ options:
     elements: str
     default: []
   rules:
-    description: What stands between the braces of the table, as C(nft -f) takes it. Required for O(state=present).
+    description: What stands between the braces of the table, as C(nft -f) takes it. Required for O(state=present) without O(ledger).
     type: str
 requirements:
   - nftables on the node
@@ -67,7 +69,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 commands:
-  description: What C(nft -f) was given, or in check mode would be given.
+  description: What C(nft -f) was given, or in check mode would be given. Without O(rules) each as a command.
   returned: always
   type: list
   elements: str
@@ -75,7 +77,7 @@ forwarding:
   description:
     - Who else on the node decides what is forwarded. To accept a packet in one table lifts no drop in another.
     - It is read from what C(nft list chains) prints, and where iptables does without nftables from what C(iptables -S) prints.
-  returned: success
+  returned: success and O(rules) is given or O(state=absent)
   type: dict
   contains:
     dropping:
@@ -100,8 +102,9 @@ forwarding:
 
 from typing import Any
 
+from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Target
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
-from ansible_collections.podnet.baremetal.plugins.module_utils._nft import NftTable, nft_target
+from ansible_collections.podnet.baremetal.plugins.module_utils._nft import nft_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
 
 ARGUMENTS: dict[str, Any] = {
@@ -114,10 +117,10 @@ ARGUMENTS: dict[str, Any] = {
     "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
     "node": {"type": "str"},
 }
-RULES: dict[str, Any] = {"required_if": [("state", "present", ["rules"])]}
+RULES: dict[str, Any] = {"required_if": [("state", "present", ["rules", "ledger", "plan"], True)]}
 
 
-def _target(options: dict[str, Any]) -> NftTable:
+def _target(options: dict[str, Any]) -> Target[Any]:
     return nft_target(node_name(options), options)
 
 

@@ -111,7 +111,9 @@ options:
     elements: str
     default: []
   recreate:
-    description: Whether to make a new device where the kernel does not change the present one. Every pod of the node is cut off meanwhile.
+    description:
+      - Whether to make a new device where the kernel does not change the present one. Every pod of the node is cut off meanwhile.
+      - The task warns of it, also in check mode, and its diff has the line C(# recreate) with the name of the device.
     type: bool
     default: false
   persistent:

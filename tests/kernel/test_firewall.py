@@ -247,6 +247,23 @@ def test_a_new_peer_is_let_in_before_its_entries_and_one_that_left_is_kept_out_a
     assert site.peers(PEERS6) == []
 
 
+def test_a_peer_that_moves_is_let_in_by_either_address_until_its_entries_have_moved(site: Site) -> None:
+    there = "198.51.100.9"
+    moves = [{**PEERS6[0], "underlay": there}, PEERS6[1]]
+
+    def admitted() -> list[str]:
+        options: dict[str, Any] = {"name": "podnet", "state": "present", "rules": None, "plan": pack_plan(moves), "own": []}
+        return commands(nft_target("node1", options))
+
+    assert admitted() == [], "there is no table"
+    site.table()
+    before = site.listed()
+    assert admitted() == [ADD]
+    assert admitted() == []
+    assert site.listed() == before.replace(f"{PEER}, 198.51.100.3", f"{PEER}, 198.51.100.3,\n\t\t\t     198.51.100.9")
+    assert site.peers(moves) == [f"install -m 0644 /dev/stdin {site.file}", FDB[0].replace(PEER, there), DELETE.replace(there, PEER)]
+
+
 def test_what_somebody_did_to_a_set_is_put_right_and_an_element_with_more_to_say_is_read(site: Site) -> None:
     site.table()
     site.node.run("nft flush set inet podnet peers")

@@ -119,7 +119,10 @@ def test_what_only_a_new_device_can_have_is_refused_and_said_unless_allowed(fiel
     other = DEVICE._replace(**{field: value})
     with pytest.raises(Refused, match=r"flannel.1: .* is .* and must be .*recreate: true"):
         changes((DEVICE,), (other,))
-    assert commands((DEVICE,), (other,), recreate=True) == ["ip link del flannel.1", DEVICE.present]
+    gone, made = changes((DEVICE,), (other,), recreate=True)
+    assert [gone.command, made.command] == ["ip link del flannel.1", DEVICE.present]
+    assert (gone.before, gone.after) == (other.present, "# recreate flannel.1: every pod of the node is cut off meanwhile")
+    assert (made.before, made.after) == ("", DEVICE.present)
 
 
 def test_a_new_device_gets_everything_back_that_the_old_one_had() -> None:
