@@ -14,6 +14,8 @@ from typing import Literal, Optional, TypedDict
 VERSION = 1
 
 Severity = Literal["error", "warning"]
+Source = Literal["pod", "node"]
+Target = Literal["pod", "node", "gateway", "service"]
 State = Literal["verified", "unreachable", "failed"]
 
 
@@ -48,6 +50,7 @@ class Device(TypedDict):
     interface: str
     mac: str
     mtu: int
+    up: bool
     addresses: list[str]
 
 
@@ -100,6 +103,13 @@ class Limit(TypedDict):
     limit: int
 
 
+class UnderlayRoute(TypedDict):
+    """How the node's kernel sends to a peer's underlay address: by which interface, and how much at once."""
+
+    interface: str
+    mtu: int
+
+
 class Applied(TypedDict):
     """The generation of the ledger that the node was last brought to, and when."""
 
@@ -116,7 +126,11 @@ class Pod(TypedDict):
 
 
 class Tables(TypedDict):
-    """What overlay_tables returns of a node. `path_mtu`: by underlay address of a peer, what the node's kernel sends there unfragmented."""
+    """What overlay_info returns of a node with `datapath: true`.
+
+    `routes` are those to pods that do not lead through a VTEP, with their gateways, such as flannel's host-gw makes. `admitted`: the
+    underlay addresses that the node's firewall lets in, null where it has none of ours.
+    """
 
     underlay: list[str]
     interface: str
@@ -133,7 +147,9 @@ class Tables(TypedDict):
     limits: list[Limit]
     settings: dict[str, int]
     filters: list[str]
-    path_mtu: dict[str, int]
+    admitted: list[str] | None
+    underlay_routes: dict[str, UnderlayRoute]
+    routes: dict[str, str]
     applied: Applied | None
 
 
@@ -152,9 +168,9 @@ Path = TypedDict(
     "Path",
     {
         "from": str,
-        "source": Literal["pod", "node"],
+        "source": Source,
         "to": str,
-        "target": Literal["pod", "node", "gateway", "service"],
+        "target": Target,
         "address": str,
         "sent": int,
         "received": int,
