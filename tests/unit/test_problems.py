@@ -171,6 +171,42 @@ def test_a_node_that_lost_all_peers_and_a_node_that_nobody_has_are_one_problem_e
     assert found["text"].endswith("It is the same with node2, node3, node4 and node5.")
 
 
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"mac": ""}, "no-neighbour"),
+        ({"mac": mac(9)}, "wrong-mac"),
+        ({"underlay": ""}, "no-fdb"),
+        ({"underlay": underlay(9)}, "wrong-underlay"),
+    ],
+)
+def test_an_entry_that_is_gone_or_wrong_is_named_by_what_it_is(change: dict[str, str], cause: str) -> None:
+    made = document()
+    first = made["nodes"]["node1"]
+    first["peers"][0] = changed(first["peers"][0], **change)
+    found = only(made)
+    assert (found["cause"], found["nodes"], found["repair"]) == (cause, ["node1", "node2"], f"{PEERS} node1")
+
+
+def test_what_breaks_something_else_is_not_blamed_for_a_lost_path() -> None:
+    made = document()
+    made["nodes"]["node1"]["underlay_routes"][underlay(2)]["mtu"] = 1400
+    made["nodes"]["node2"]["settings"]["net.ipv4.ip_forward"] = 0
+    lost = lose(made, "node1", "node2", ("gateway",))
+    assert {each["cause"]: each["paths"] for each in problems(made)} == {"unexplained": lost, "mtu": 0, "no-forward": 0}
+
+
+def test_a_reverse_path_filter_is_a_problem_only_where_it_is_strict_and_the_way_back_another() -> None:
+    made = document()
+    first = made["nodes"]["node1"]
+    first["settings"]["net.ipv4.conf.eth0.rp_filter"] = 1
+    assert problems(made) == []
+    first["underlay_routes"][underlay(2)]["interface"] = "eth1"
+    assert (only(made)["cause"], only(made)["nodes"]) == ("rp-filter", ["node1", "node2"])
+    first["settings"]["net.ipv4.conf.all.rp_filter"] = 2
+    assert problems(made) == []
+
+
 def test_a_mac_that_the_node_itself_lost_is_the_nodes_problem_and_not_its_peers() -> None:
     made = document(4)
     there = made["nodes"]["node2"]["device"]
@@ -288,6 +324,27 @@ def test_a_pod_that_its_node_does_not_reach_either_is_the_pods_side() -> None:
     assert (found["cause"], found["hop"], found["paths"]) == ("pod-side", "node2: cni0", lost)
 
 
+def test_a_chain_that_drops_forwarded_packets_is_no_reason_for_what_the_node_itself_should_get() -> None:
+    made = document()
+    made["nodes"]["node2"]["filters"] = ["nft ip filter FORWARD: type filter hook forward priority filter; policy drop;"]
+    lost = lose(made, "node1", "node2", ("pod",))
+    found = only(made)
+    assert (found["cause"], found["hop"], found["paths"], found["repair"]) == (
+        "filtered",
+        "node2: nft ip filter FORWARD",
+        lost,
+        f"{SITE} node2",
+    )
+    lose(made, "node1", "node2", ("gateway",), ("node",))
+    assert {each["cause"] for each in problems(made)} == {"filtered", "unexplained"}
+
+
+def test_a_pod_that_its_own_node_does_not_reach_is_the_pods_side_too() -> None:
+    made = document()
+    made["paths"].append({**path(1, "node", 1, "pod"), "received": 0})
+    assert (only(made)["cause"], only(made)["nodes"]) == ("pod-side", ["node1"])
+
+
 def test_what_no_table_explains_says_so_with_what_is_known() -> None:
     made = document()
     lose(made, "node1", "node2", ("gateway",), ("node",))
@@ -340,11 +397,13 @@ def test_what_is_nearly_full_or_counted_as_wrong_is_a_warning() -> None:
     made = document()
     first = made["nodes"]["node1"]
     first["limits"] = [{"name": "conntrack", "used": 800, "limit": 1000}, {"name": "neighbours", "used": 799, "limit": 1000}]
+    first["limits"].append({"name": "IPv6 neighbours", "used": 1000, "limit": 1000})
     first["counters"] = {"UdpInCsumErrors": 1, "flannel.1 tx_packets": 1000, "flannel.1 tx_dropped": 101}
     found = problems(made)
     assert {(each["severity"], each["cause"]) for each in found} == {("warning", cause) for cause in ("limit", "checksums", "drops")}
     assert [each["repair"] for each in found if each["cause"] == "limit"] == [
-        "ansible node1 --become --args 'sysctl -w net.netfilter.nf_conntrack_max=2000'"
+        "ansible node1 --become --args 'sysctl -w net.netfilter.nf_conntrack_max=2000'",
+        "ansible node1 --become --args 'sysctl -w net.ipv6.neigh.default.gc_thresh3=2000'",
     ]
 
 
