@@ -77,7 +77,7 @@ def findings(of: Mesh) -> Iterator[Finding]:
         broken = any(finding.cause in ("no-device", "device-down") for finding in own)
         of_peers = [] if broken else list(_of_peers(of, name, node))
         yield from of_peers
-        if not own and not of_peers:
+        if not any(finding.severity == "error" for finding in (*own, *of_peers)):
             yield from _drift(of, name, node)
 
 
@@ -96,7 +96,7 @@ def subnets_of(node: Node) -> list[str]:
 def _unverified(document: Document) -> Iterator[Finding]:
     for name, node in document["nodes"].items():
         if node["state"] != "verified":
-            text = f"{name} could not be looked at: {node['reason'] or node['state']}."
+            text = f"{name} could not be looked at: {(node['reason'] or node['state']).rstrip('.')}."
             yield Finding(node["state"], name, "", name, text, Repair(f"ansible {name} --module-name ping"), frozenset((REACH, UNDERLAY)))
 
 
@@ -160,7 +160,8 @@ def _device(of: Mesh, name: str, node: Node) -> Iterator[Finding]:
             found, wanted = (device["vni"], network["vni"]) if field == "vni" else (device["port"], network["port"])
             if found != wanted:
                 text = f"{device['name']} of {name} has {field} {found}, and the cluster has {wanted}."
-                yield Finding(f"wrong-{field}", name, "", hop, text, Repair(f"{SITE} --extra-vars podnet_recreate=true", (name,)), both)
+                repair = of.repair(name, "systemctl restart flanneld", f"{SITE} --extra-vars podnet_recreate=true")
+                yield Finding(f"wrong-{field}", name, "", hop, text, repair, both)
         if node["lease"] and device["mac"] not in node["lease"]["macs"]:
             text = f"{device['name']} of {name} has MAC {device['mac']}, and the ledger has {listed(node['lease']['macs'])} for it."
             yield Finding("wrong-mac", name, "", hop, text, Repair(SITE, (name,)), both)

@@ -270,10 +270,11 @@ def test_nodes_that_share_what_each_needs_for_itself_are_named_together() -> Non
 
 def test_a_node_that_could_not_be_asked_is_one_problem_with_its_paths() -> None:
     made = document()
-    made["nodes"]["node2"].update({"state": "unreachable", "reason": "timed out"})
+    made["nodes"]["node2"].update({"state": "unreachable", "reason": "No task has reached it."})
     lost = lose(made, "node1", "node2", (*OVERLAY, "node")) + lose(made, "node3", "node2", (*OVERLAY, "node"))
     found = only(made)
     assert (found["cause"], found["paths"], found["repair"]) == ("unreachable", lost, "ansible node2 --module-name ping")
+    assert found["text"] == "node2 could not be looked at: No task has reached it."
 
 
 def test_a_firewall_of_ours_that_does_not_know_a_peer_is_named() -> None:
@@ -426,6 +427,9 @@ def test_drift_is_told_where_nothing_says_it_better_and_a_newer_ledger_in_any_ca
     first = made["nodes"]["node1"]
     first["drift"] = {"commands": ["ip link set dev flannel.1 txqueuelen 0"], "missing": [], "refused": ""}
     assert (only(made)["cause"], only(made)["severity"]) == ("drift", "warning")
+    first["counters"]["UdpInCsumErrors"] = 1
+    assert {each["cause"] for each in problems(made)} == {"drift", "checksums"}
+    first["counters"]["UdpInCsumErrors"] = 0
     first["drift"] = {"commands": [], "missing": [], "refused": "node1: flannel.1 is a bridge."}
     assert (only(made)["cause"], only(made)["severity"]) == ("refused", "error")
     first["applied"] = {"generation": 9, "at": "2026-11-28T01:58:00Z"}
