@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
-from ansible_collections.podnet.baremetal.plugins.plugin_utils._plans import planned
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._plans import Planned, planned
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._road import Module, ShortRoad
 
 
@@ -21,14 +21,22 @@ class ActionModule(ShortRoad):
     def answer(self, given: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         options = self.MODULE.validated(given)
         try:
-            wanted = self._wanted(options["ledger"], options["node"]) if options["ledger"] else {}
+            of_ledger = planned(self._loader.path_dwim(options["ledger"]), options["node"]) if options["ledger"] else None
         except Refused as error:
             return {"failed": True, "msg": str(error), "commands": []}
-        return self.sent({**options, "ledger": None, **wanted}, task_vars)
+        found = self.sent({**options, "ledger": None, **(_wanted(of_ledger) if of_ledger else {})}, task_vars)
+        return {**found, "lease": _of_lease(of_ledger.lease) if of_ledger else None} if options["datapath"] else found
 
-    def _wanted(self, ledger: str, node: str) -> dict[str, Any]:
-        lease, plan = planned(self._loader.path_dwim(ledger), node)
-        addresses = [f"{address}/{128 if ':' in address else 32}" for address in lease["vtep_addresses"]]
-        second = {"local6": lease["underlay6"], "mac6": lease["mac6"]} if "underlay6" in lease else {}
-        ranges = {"cluster_cidrs": lease["cluster_cidr"], "reserved": lease["reserved"]}
-        return {"plan": plan, "local": lease["underlay"], "mac": lease["mac"], **second, "addresses": addresses, **ranges}
+
+def _wanted(of_ledger: Planned) -> dict[str, Any]:
+    lease, plan = of_ledger
+    addresses = [f"{address}/{128 if ':' in address else 32}" for address in lease["vtep_addresses"]]
+    second = {"local6": lease["underlay6"], "mac6": lease["mac6"]} if "underlay6" in lease else {}
+    ranges = {"cluster_cidrs": lease["cluster_cidr"], "reserved": lease["reserved"]}
+    return {"plan": plan, "local": lease["underlay"], "mac": lease["mac"], **second, "addresses": addresses, **ranges}
+
+
+def _of_lease(lease: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a lease the node is compared with."""
+    both = {name: [lease[field] for field in (name[:-1], f"{name[:-1]}6") if field in lease] for name in ("underlays", "macs")}
+    return {"subnets": lease["subnets"], **both}

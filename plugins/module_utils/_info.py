@@ -12,6 +12,7 @@ from ipaddress import ip_interface, ip_network
 from typing import Any, NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change
+from ansible_collections.podnet.baremetal.plugins.module_utils._datapath import Datapath
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse, shown
 from ansible_collections.podnet.baremetal.plugins.module_utils._generation import recorded
 from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_device
@@ -22,7 +23,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import p
 from ansible_collections.podnet.baremetal.plugins.module_utils._peers import peers_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import vtep_target
 
-FIELDS = ("name", "vni", "port", "local", "interface", "mac", "mtu")
+FIELDS = ("name", "vni", "port", "local", "interface", "mac", "mtu", "up")
 PEER_KINDS = frozenset((StaticNeigh, FdbEntry, PodRoute))
 SETTING = re.compile(r"FLANNEL_(\w+)=(.*)")
 # The name of a target for IPv6 pods beside that for IPv4 pods, as flannel has it: flannel.1, flannel-v6.1 (vxlan.go:205, :233).
@@ -50,12 +51,17 @@ class Overlay(NamedTuple):
         names = [self.name, self.options["name6"] or f"{FLANNELS_IPV6}{self.options['vni']}"]
         devices = [self._device(name) for name in names]
         known = recorded(self.node)
-        facts = {"device": devices[0], "device6": devices[1], "subnet_env": self._subnet_env(), "generation": known.number if known else 0}
+        facts: dict[str, Any] = {"device": devices[0], "device6": devices[1], "subnet_env": self._subnet_env()}
+        facts["generation"] = known.number if known else 0
         if self.options["brief"]:
             return facts
         peers = [peer for name in names for peer in self._peers(name)]
         unreachable = sorted(route.cidr for route in self.kernel.tables.unreachable_routes())
-        return {**facts, "peers": peers, "unreachable_ranges": unreachable, "drift": self._drift()}
+        facts = {**facts, "peers": peers, "unreachable_ranges": unreachable, "drift": self._drift()}
+        if self.options["datapath"]:
+            there = [device for device in devices if device]
+            facts.update(Datapath(self.node, self.kernel, self.options, there, peers, facts["subnet_env"] or {}).facts())
+        return facts
 
     def _device(self, name: str) -> dict[str, Any] | None:
         link = self.kernel.links.read(name)

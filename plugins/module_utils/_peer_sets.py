@@ -123,6 +123,12 @@ def added(underlays: Iterable[bytes]) -> str:
     return "# The underlay addresses of the peers.\n" + "".join(f"{_elements('add', each)}\n" for each in families if each)
 
 
+def admitted() -> list[str] | None:
+    """The underlay addresses that the sets hold now; None where there are no sets."""
+    sets = [found for found in map(_there, SETS) if found is not None]
+    return [address_text(address) for found in sets for address in sorted(found)] if sets else None
+
+
 def _elements(verb: str, addresses: Sequence[bytes]) -> str:
     return f"{verb} element inet {TABLE} {SETS[len(addresses[0])]} {{ {', '.join(map(address_text, addresses))} }}"
 

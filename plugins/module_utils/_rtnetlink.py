@@ -220,6 +220,23 @@ def read_vtep(route_socket: RouteSocket, index: int) -> Vtep:
     return Vtep(kind, link.get(IFLA_ADDRESS, b""), local if kind == VXLAN else b"")
 
 
+def way_to(route_socket: RouteSocket, address: str) -> str:
+    """The interface by which the kernel sends to an address; "" where it does not."""
+    packed = packed_address(address)
+    header = ROUTE.pack(FAMILY[len(packed)], 8 * len(packed), 0, 0, 0, 0, 0, 0, 0)
+    try:
+        answer = route_socket.get(RTM_GETROUTE, header + _attribute(RTA_DST, packed))
+    except OSError:
+        return ""
+    return _interface(_parse(answer, ROUTE.size).get(RTA_OIF))
+
+
+def passing_neighbours(route_socket: RouteSocket, family: int) -> int:
+    """How many neighbours of all links count against gc_thresh3. Permanent ones do not, since Linux 5.0 (neigh_alloc())."""
+    bodies = route_socket.dump(Table(RTM_GETNEIGH, NEIGHBOUR.pack(family, 0, 0, 0, 0)))
+    return sum(not NEIGHBOUR.unpack_from(body)[2] & NUD_PERMANENT for body in bodies)
+
+
 def parse_neighbour(body: bytes, device: str, index: int) -> StaticNeigh | None:
     """The neighbour that an answer tells of, if it is one of this device's and has a link-layer address."""
     _family, interface, state, _flags, _type = NEIGHBOUR.unpack_from(body)

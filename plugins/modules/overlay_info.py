@@ -53,7 +53,13 @@ options:
     type: str
     default: /run/flannel/subnet.env
   brief:
-    description: Whether to return neither RV(peers) nor RV(drift), which are long where there are many nodes.
+    description: Whether to return neither RV(peers) nor RV(drift), which are long where there are many nodes, nor what O(datapath) adds.
+    type: bool
+    default: false
+  datapath:
+    description:
+      - Whether to return what else packets between pods depend on, from RV(underlay) to RV(applied).
+      - Firewalls are read where there is C(nft), so not those of an iptables that does without nftables.
     type: bool
     default: false
   bridge:
@@ -120,6 +126,7 @@ device:
     interface: eth0
     mac: '02:f1:ac:14:00:00'
     mtu: 1450
+    up: true
     addresses: [172.20.0.0/32]
 device6:
   description: The second device that flannel has for IPv6 pods, C(flannel-v6.) and the VNI, null where there is none.
@@ -169,6 +176,83 @@ drift:
       description: Why M(podnet.baremetal.vxlan_device) or M(podnet.baremetal.vxlan_peers) would refuse it; empty where they would not.
       type: str
       sample: ''
+lease:
+  description: What the ledger has for the node, null without O(ledger).
+  returned: success and O(datapath)
+  type: dict
+  sample: {subnets: [172.20.0.0/24], underlays: [198.51.100.1], macs: ['02:f1:ac:14:00:00']}
+underlay:
+  description: The underlay addresses of the devices.
+  returned: success and O(datapath), as all that follows
+  type: list
+  elements: str
+  sample: [198.51.100.1]
+interface:
+  description: The underlay interface, empty where there is no device.
+  returned: success and O(datapath)
+  type: str
+  sample: eth0
+subnets:
+  description: The pod subnets that the node serves, as C(subnet.env) or, without one, the bridge has them.
+  returned: success and O(datapath)
+  type: list
+  elements: str
+  sample: [172.20.0.0/24]
+bridge:
+  description: The bridge that pods hang on, null where there is none.
+  returned: success and O(datapath)
+  type: dict
+  sample: {name: cni0, addresses: [172.20.0.1/24], mtu: 1450}
+allocations:
+  description: The addresses that host-local has given to pods.
+  returned: success and O(datapath)
+  type: list
+  elements: str
+  sample: [172.20.0.2]
+counters:
+  description: What the kernel counted of packets, drops and errors, as C(nstat) and C(ip -s link) say it.
+  returned: success and O(datapath)
+  type: dict
+  sample: {UdpInCsumErrors: 0, flannel.1 tx_dropped: 0}
+limits:
+  description: How full the tables of neighbours and of tracked connections are.
+  returned: success and O(datapath)
+  type: list
+  elements: dict
+  sample:
+    - {name: conntrack, used: 12, limit: 262144}
+settings:
+  description: The sysctls of forwarding and of reverse path filters.
+  returned: success and O(datapath)
+  type: dict
+  sample: {net.ipv4.ip_forward: 1, net.ipv4.conf.eth0.rp_filter: 2}
+filters:
+  description: Rules that drop what comes to the VXLAN port, chains that drop by policy, and rules that translate source addresses.
+  returned: success and O(datapath)
+  type: list
+  elements: str
+  sample: ['nft ip filter FORWARD: type filter hook forward priority filter; policy drop;']
+admitted:
+  description: The underlay addresses that the firewall of the role flannel lets in, null where there is none.
+  returned: success and O(datapath)
+  type: list
+  elements: str
+  sample: [198.51.100.2]
+underlay_routes:
+  description: The interface by which the node sends to each peer's underlay address, and what it sends there in one piece.
+  returned: success and O(datapath)
+  type: dict
+  sample: {198.51.100.2: {interface: eth0, mtu: 1500}}
+routes:
+  description: Routes to pods that do not lead through the devices, as flannel's host-gw makes them, with their gateways.
+  returned: success and O(datapath)
+  type: dict
+  sample: {}
+applied:
+  description: The generation of the ledger that last changed this node, and when; null where none did.
+  returned: success and O(datapath)
+  type: dict
+  sample: {generation: 3, at: '2026-11-28T01:58:00Z'}
 commands:
   description: Nothing.
   returned: always
@@ -193,6 +277,7 @@ ARGUMENTS: dict[str, Any] = {
     "nexthops": {"type": "str", "choices": ["always", "auto", "never"], "default": "auto"},
     "subnet_env": {"type": "str", "default": "/run/flannel/subnet.env"},
     "brief": {"type": "bool", "default": False},
+    "datapath": {"type": "bool", "default": False},
     "plan": {"type": "str"},
     "local": {"type": "str"},
     "mac": {"type": "str"},

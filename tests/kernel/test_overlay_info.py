@@ -28,6 +28,7 @@ DEVICE = {
     "interface": "eth0",
     "mac": "02:f1:ac:14:00:00",
     "mtu": 1450,
+    "up": True,
     "addresses": ["172.20.0.0/32"],
 }
 THERE = [{name: peer[name] for name in ("subnets", "underlay", "mac")} for peer in PEERS]
