@@ -40,10 +40,12 @@ PURE = (
     "_overlay",
     "_own_routes",
     "_plan",
+    "_report_arguments",
     "_runtime",
     "_wire",
 )
 PURE_ON_THE_CONTROLLER = ("_findings", "_flannel_keys", "_occupied", "_place", "_problems", "_snapshot", "_verification")
+PURE_ON_THE_CONTROLLER += ("_report", "_report_junit", "_report_document", "_report_page", "_report_table", "_drift")
 IO = {"asyncio", "ctypes", "fcntl", "glob", "importlib", "io", "multiprocessing", "os", "pathlib", "select", "shutil", "signal", "socket"}
 IO |= {"http", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib"}
 ARITHMETIC = {"socket.AF_INET", "socket.AF_INET6", "socket.inet_ntop", "socket.inet_pton"}  # addresses as text and as bytes

@@ -1,0 +1,105 @@
+# Copyright (c) 2026 podnet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all forms of the report say of a verification: which paths are wrong and how, and its figures. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from statistics import median
+from typing import NamedTuple
+
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._verification import Document, Node, Path, Problem
+
+DIGITS = re.compile(r"(\d+)")
+
+
+class Figures(NamedTuple):
+    """A verification in numbers. `rtt`: the least, the median and the most, in milliseconds."""
+
+    nodes: int
+    verified: int
+    paths: int
+    answered: int
+    wrong: int
+    sent: int
+    received: int
+    rtt: tuple[float, float, float] | None
+    commands: int
+    errors: int
+    warnings: int
+
+
+def figures(document: Document) -> Figures:
+    paths, nodes, problems = document["paths"], document["nodes"], document["problems"]
+    trips = [path["rtt"] for path in paths if path["rtt"]]
+    middle = (min(t[0] for t in trips), median(t[1] for t in trips), max(t[2] for t in trips)) if trips else None
+    return Figures(
+        nodes=len(nodes),
+        verified=sum(node["state"] == "verified" for node in nodes.values()),
+        paths=len(paths),
+        answered=sum(path["received"] > 0 for path in paths),
+        wrong=sum(bool(fault(path, nodes)) for path in paths),
+        sent=sum(path["sent"] for path in paths),
+        received=sum(path["received"] for path in paths),
+        rtt=middle,
+        commands=sum(len(node["drift"]["commands"]) for node in nodes.values() if node["drift"]),
+        errors=sum(problem["severity"] == "error" for problem in problems),
+        warnings=sum(problem["severity"] == "warning" for problem in problems),
+    )
+
+
+def fault(path: Path, nodes: Mapping[str, Node]) -> str:
+    """What is wrong with a path, in a few words; "" for nothing."""
+    if not path["received"]:
+        return path["error"] or "no answer"
+    if path["answered"] and path["answered"] != path["to"]:
+        return f"answered by {path['answered']}"
+    if _translated(path, nodes):
+        return f"seen as {path['seen']}"
+    if path["fits"] is False:
+        return "a packet of the MTU does not fit"
+    if path["above"]:
+        return "a packet above the MTU went through"
+    lost = path["sent"] - path["received"]
+    return f"{lost} of {path['sent']} lost" if lost else ""
+
+
+def _translated(path: Path, nodes: Mapping[str, Node]) -> bool:
+    """Whether a pod saw another pod by an address that is none of its own."""
+    pod = nodes[path["from"]]["pod"] if path["from"] in nodes else None
+    between_pods = path["source"] == path["target"] == "pod"
+    return bool(between_pods and pod and path["seen"] and path["seen"] not in pod["addresses"])
+
+
+def verdict(document: Document) -> str:
+    """The whole verification in one sentence."""
+    counts = figures(document)
+    found = " and ".join(counted(number, word) for number, word in ((counts.errors, "error"), (counts.warnings, "warning")) if number)
+    if found:
+        return f"{found} found"
+    if counts.wrong or counts.verified < counts.nodes:
+        return "Not everything could be verified" if not counts.wrong else f"{counted(counts.wrong, 'path')} wrong, and no cause found"
+    return "Everything that was tested is as it should be"
+
+
+def counted(number: int, word: str) -> str:
+    """2, path: 2 paths."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def by_severity(problems: Iterable[Problem]) -> list[Problem]:
+    """Errors first, and of those first what explains most."""
+    return sorted(problems, key=lambda problem: (problem["severity"] != "error", -problem["paths"]))
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts node10 behind node9."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in DIGITS.split(name)]
+
+
+def milliseconds(value: float) -> str:
+    """To the microsecond, and to three digits: 0.0834: 0.083, 1.234: 1.23, 12.34: 12.3."""
+    decimals = max(1, 3 - len(str(int(value)))) + (value < 1)
+    return f"{value:.{decimals}f}"
