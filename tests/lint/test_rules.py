@@ -28,6 +28,7 @@ PURE = (
     "_boot",
     "_changes",
     "_conflist",
+    "_echoes",
     "_errors",
     "_forwarding",
     "_inputs",
@@ -42,7 +43,7 @@ PURE = (
     "_runtime",
     "_wire",
 )
-PURE_ON_THE_CONTROLLER = ("_flannel_keys", "_occupied", "_place", "_snapshot")
+PURE_ON_THE_CONTROLLER = ("_flannel_keys", "_occupied", "_place", "_sampling", "_snapshot")
 IO = {"asyncio", "ctypes", "fcntl", "glob", "importlib", "io", "multiprocessing", "os", "pathlib", "select", "shutil", "signal", "socket"}
 IO |= {"http", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib"}
 ARITHMETIC = {"socket.AF_INET", "socket.AF_INET6", "socket.inet_ntop", "socket.inet_pton"}  # addresses as text and as bytes
