@@ -253,6 +253,22 @@ def test_every_way_is_measured_at_once_in_both_families(pair: Pair) -> None:
         assert (path["answered"], path["seen"]) == (answering if key[1] == "pod" else ("", ""))
 
 
+def test_one_process_asks_eighty_ways_with_one_socket_of_a_kind(pair: Pair, tmp_path: Path) -> None:
+    pair.others = [{**pair.others[0], "node": f"node{number}"} for number in range(2, 12)]
+    targets = [{"node": "node1", "pods": pair.pods[0]}, *pair.others]
+    options = {"node": "node1", "targets": targets, "netns": "/run/netns/podnet-verify", "count": 1}
+    tracing = ["strace", "--follow-forks", "--quiet=all", f"--output={tmp_path}/calls", "--trace=execve,sendto"]
+    command = [*tracing, sys.executable, "-m", f"{MODULES}.mesh_probe"]
+    said = json.loads(pair.node.command(*command, text=json.dumps({"ANSIBLE_MODULE_ARGS": options})))
+    calls = [line.split(maxsplit=1)[1] for line in (tmp_path / "calls").read_text().splitlines()]
+    assert sum(call.startswith("execve(") for call in calls) == 1
+    sent = [call for call in calls if call.startswith("sendto(") and "pnet" in call]
+    assert len(said["paths"]) == 82
+    assert len(sent) >= 3 * 82  # a small packet each, one that fills the MTU, and one that is longer
+    # From the pod and from the node, by UDP and by ICMP, in two families.
+    assert len({call.split(",")[0] for call in sent}) == 8
+
+
 SERVICE = "192.0.2.1:443"
 IN_POD = "ip netns exec podnet-verify ip "
 NO_TABLE = "nft delete table ip somebody"
