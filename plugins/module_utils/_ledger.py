@@ -9,7 +9,7 @@ import fcntl
 import gc
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,6 +36,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "node_prefix": {"type": "raw"},
     "reserved": {"type": "raw"},
     "retire": {"type": "bool", "default": True},
+    "leaving": {"type": "list", "elements": "str", "default": []},
     "brief": {"type": "bool", "default": False},
     "vni": {"type": "int", "default": 1},
     "port": {"type": "int", "default": 8472},
@@ -143,14 +144,17 @@ def change_of(parameters: Mapping[str, Any]) -> Callable[..., Ledger | None]:
     if parameters["state"] == "absent":
         return partial(_released, name=parameters["name"])
     network = Network.of(*(parameters[option] for option in ("cluster_cidr", "service_cidr", "node_prefix", "reserved")))
-    hosts = _plan.hosts_of(parameters["hosts"])
+    leaving = set(parameters.get("leaving", ()))
+    hosts = [host for host in _plan.hosts_of(parameters["hosts"]) if host.name not in leaving]
     if parameters.get("retire", True):
         return partial(_plan.plan, network=network, hosts=hosts)
-    return partial(_planned_in_part, network=network, hosts=hosts)
+    return partial(_planned_in_part, network=network, hosts=hosts, leaving=leaving)
 
 
-def _planned_in_part(ledger: Ledger | None, network: Network, hosts: Sequence[Host], occupied: Iterable[str] = ()) -> Ledger:
-    return _plan.plan(ledger, network, _plan.and_the_others(ledger, hosts), occupied)
+def _planned_in_part(
+    ledger: Ledger | None, network: Network, hosts: Sequence[Host], leaving: Collection[str], occupied: Iterable[str] = ()
+) -> Ledger:
+    return _plan.plan(ledger, network, _plan.and_the_others(ledger, hosts, leaving), occupied)
 
 
 def _released(ledger: Ledger | None, name: str, **_occupied: object) -> Ledger | None:

@@ -271,10 +271,10 @@ def plan(ledger: Ledger | None, network: Network, hosts: Iterable[Host], occupie
     return after if after == ledger else after.of_generation(before.generation + 1)
 
 
-def and_the_others(ledger: Ledger | None, hosts: Iterable[Host]) -> list[Host]:
-    """The hosts, and the active nodes that are not among them, as they are: for an inventory that has a part of the cluster."""
+def and_the_others(ledger: Ledger | None, hosts: Iterable[Host], leaving: Iterable[str] = ()) -> list[Host]:
+    """The hosts, and the active nodes that are not among them nor leave, as they are: for an inventory that has a part of the cluster."""
     listed = list(hosts)
-    names = {name for host in listed for name in (host.name, host.renamed_from)}
+    names = {*leaving, *(name for host in listed for name in (host.name, host.renamed_from))}
     active = [line for line in (ledger.lines if ledger else ()) if line.state == ACTIVE]
     return listed + [Host(line.name, line.underlay, underlay6=line.underlay6) for line in active if line.name not in names]
 

@@ -97,6 +97,11 @@ options:
       - Say V(false) where a run sees only a part of the cluster, such as a slice of a job of AWX. The other nodes then stay as they are.
     type: bool
     default: true
+  leaving:
+    description: Names of nodes that leave the cluster. They are retired as if they were not among the hosts, whatever O(retire) says.
+    type: list
+    elements: str
+    default: []
   vni:
     description: The VXLAN network identifier that flannel's keys in etcd name. It is not used for a ledger in a file.
     type: int

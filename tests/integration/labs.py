@@ -62,12 +62,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Play:
-    """A run of ansible-playbook: its exit code, what it did, task by task and host by host, and its warnings and errors."""
+    """A run of ansible-playbook: its exit code, what it did, task by task and host by host, its warnings and errors, and its own stats."""
 
     code: int
     outcomes: tuple[Outcome, ...]
     stats: dict[str, dict[str, int]]
     errors: str
+    custom: dict[str, Any]
 
     def of(self, task: str | None = None, host: str | None = None) -> list[Outcome]:
         """The outcomes of the tasks whose name contains `task`, on `host`."""
@@ -110,7 +111,8 @@ def play(
         for task in each["tasks"]
         for host, result in task["hosts"].items()
     )
-    return Play(done.returncode, outcomes, report["stats"], done.stderr if start >= 0 else done.stdout + done.stderr)
+    errors = done.stderr if start >= 0 else done.stdout + done.stderr
+    return Play(done.returncode, outcomes, report["stats"], errors, report.get("global_custom_stats", {}))
 
 
 def environment() -> dict[str, str]:

@@ -97,7 +97,9 @@ def test_a_life_of_a_ledger(tmp_path: Path) -> None:
         (partial(run, path, "node1", "node2", "node0"), ["lease node0 172.20.2.0/24 (new)"]),
         (partial(run, path, "node1", "node2"), ["retire node0 172.20.2.0/24"]),
         (partial(run, path, "node1", "node0", "node2"), ["lease node0 172.20.2.0/24 (reused)"]),
-        (partial(run, path, "node1", "node2"), ["retire node0 172.20.2.0/24"]),
+        (partial(run, path, "node1", "node2", "node0", leaving=["node0", "node9"]), ["retire node0 172.20.2.0/24"]),
+        (partial(run, path, "node0", retire=False), ["lease node0 172.20.2.0/24 (reused)"]),
+        (partial(run, path, "node1", leaving=["node0"], retire=False), ["retire node0 172.20.2.0/24"]),
         (partial(run, path, state="absent", name="node0"), ["release node0 172.20.2.0/24"]),
         (partial(run, path, "node1", "node2", cluster_cidr="172.20.0.0/15"), ["network 172.20.0.0/15"]),
     ]
