@@ -29,7 +29,8 @@ class ActionModule(ShortRoad):
         options = self.MODULE.validated(given)
         targets, sampled = (options["targets"], {}) if options["targets"] is not None else self._sampled(options, task_vars)
         said = self.sent({**options, "targets": targets}, task_vars)
-        display.display(str(said.get("msg", "")), stderr=True)  # what standard output gets may be somebody's JSON
+        if "paths" in said:
+            display.display(said["msg"], stderr=True)  # what standard output gets may be somebody's JSON
         return {**said, **sampled}
 
     def _sampled(self, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:

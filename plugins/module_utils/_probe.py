@@ -109,7 +109,7 @@ def mesh(options: Mapping[str, Any]) -> Mesh:
         if options[option] < 1:
             raise refuse(node, option, options[option], "a number from 1 on would be accepted")
     address, _, port = (options["service"] or "192.0.2.1:1").rpartition(":")
-    if not address or not port.isdecimal():
+    if not address or not port.isdecimal() or not 0 < int(port) <= LONGEST:
         raise refuse(node, "service", options["service"], "an address with a port would be accepted, such as 10.68.0.1:443")
     require_net_admin(node)
     return Mesh(node, options)

@@ -59,6 +59,11 @@ class FreshPod(Pod):
     def _fault(self, found: Attachment) -> str:
         return super()._fault(found) or ("" if found.conflist == self._wanted().conflist else "attached by another configuration")
 
+    def facts(self) -> dict[str, Any]:
+        """Of a pod that check mode finds broken it has no address."""
+        facts = super().facts()
+        return facts if self._has(facts["addresses"]) else {**facts, "addresses": []}
+
 
 class EchoPod:
     """The pod is there and answers as the node, or is gone together with whoever answered."""

@@ -120,6 +120,7 @@ def test_a_responder_leaves_a_pod_alone_that_is_not_its_own_any_more(node: CniNo
     echo(node)
     old = pid(node)
     node.command("ip", "netns", "delete", "podnet-verify")
+    assert echo(node, check=True)["pod"] is None
     echo(node)
     os.kill(old, signal.SIGTERM)
     assert eventually(lambda: not Path(f"/proc/{old}").exists())
@@ -140,6 +141,11 @@ def test_a_responder_keeps_no_lock_and_no_connection_of_the_run_that_started_it(
         ("pod_echo", {"port": 0}, "node1: port is 0: one from 1 to 65535 would be accepted."),
         ("pod_echo", {"lifetime": 0}, "node1: lifetime is 0: a number of seconds from 1 on would be accepted."),
         ("mesh_probe", {"count": 0}, "node1: count is 0: a number from 1 on would be accepted."),
+        (
+            "mesh_probe",
+            {"service": "192.0.2.1:65536"},
+            "node1: service is 192.0.2.1:65536: an address with a port would be accepted, such as 10.68.0.1:443.",
+        ),
         ("mesh_probe", {"service": "here"}, "node1: service is here: an address with a port would be accepted, such as 10.68.0.1:443."),
     ],
 )
