@@ -12,7 +12,7 @@ UFW := build/ufw/usr/sbin/ufw
 CONTAINERD := build/containerd/usr/bin/containerd
 # Any other Chromium or Chrome will do, where the distribution has no such package: make test CHROMIUM=/usr/bin/google-chrome.
 CHROMIUM ?= $(CURDIR)/build/chromium/usr/lib/chromium/chromium-headless-shell
-DEBIAN_PACKAGES := containernetworking-plugins dbus iproute2 iptables iputils-ping kmod nftables openssl procps python3-apt python3-venv strace systemd util-linux
+DEBIAN_PACKAGES := containernetworking-plugins dbus iproute2 iptables iputils-ping kmod nftables openssl procps python3-apt python3-venv shellcheck strace systemd util-linux
 
 export PATH := $(CURDIR)/$(BIN):/usr/sbin:/sbin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg

@@ -20,6 +20,7 @@ ANSIBLE = "https://docs.ansible.com/ansible/latest/"
 # Labels of Ansible's own site that the rendered pages refer to: what intersphinx would look up by the network.
 LABELS = {
     "action_plugins": "plugins/action.html",
+    "callback_plugins": "plugins/callback.html",
     "ansible_configuration_settings": "reference_appendices/config.html",
     "common_return_values": "reference_appendices/common_return_values.html",
 }

@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
-            _, options = ActionBase.validate_argument_spec(self, argument_spec=ARGUMENTS)
+            _result, options = ActionBase.validate_argument_spec(self, argument_spec=ARGUMENTS)
             return {**result, **self._reported(options, task_vars or {})}
         except (Refused, Failed) as error:
             return {**result, "failed": True, "msg": str(error), "commands": []}

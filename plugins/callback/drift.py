@@ -5,19 +5,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from datetime import datetime, timezone
-from typing import Any
-
-from ansible import context
-from ansible.plugins.callback import CallbackBase
-from ansible_collections.podnet.baremetal.plugins.module_utils._files import write_atomically
-from ansible_collections.podnet.baremetal.plugins.plugin_utils._drift import Answer, drift, metrics
-
 DOCUMENTATION = r"""
 name: drift
 type: notification
@@ -58,6 +45,19 @@ options:
       - section: callback_drift
         key: cluster
 """
+
+import json
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible import context
+from ansible.plugins.callback import CallbackBase
+from ansible_collections.podnet.baremetal.plugins.module_utils._files import write_atomically
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._drift import Answer, drift, metrics
 
 # Where later lookups of the run find the path of the report: ansible.builtin.config knows no options of a collection's plugins (2.19).
 REPORT = "PODNET_DRIFT_REPORT"

@@ -124,7 +124,7 @@ def _counters(file: str) -> Iterator[tuple[str, int]]:
 
 def _of_links(names: Sequence[str]) -> Iterator[tuple[str, int]]:
     for line in _lines(f"{NET}/dev")[2:]:
-        name, _, columns = line.partition(":")
+        name, _colon, columns = line.partition(":")
         if name.strip() in names:
             values = columns.split()
             yield from ((f"{name.strip()} {what}", int(values[column])) for what, column in COLUMNS.items())

@@ -78,7 +78,7 @@ def schedule(found: Sequence[Way], count: int) -> list[Packet]:
     """So many rounds of small packets, then one of full ones and one of those above."""
     every = range(len(found))
     sized = [number for number in every if found[number].mtu]
-    rounds = [[(number, 0, "") for number in every] for _ in range(count)]
+    rounds = [[(number, 0, "") for number in every] for _round in range(count)]
     for extra, kind in enumerate((FULL, ABOVE)):
         rounds.append([(number, _payload(found[number]) + extra, kind) for number in sized])
     return [
@@ -142,7 +142,7 @@ def _checksum(data: bytes) -> int:
 
 def results(node: str, found: Sequence[Way], packets: Sequence[Packet], log: Log) -> list[dict[str, Any]]:
     """A path for each way, in the words of a verification's document."""
-    numbers: list[list[int]] = [[] for _ in found]
+    numbers: list[list[int]] = [[] for _path in found]
     for number, packet in enumerate(packets):
         numbers[packet.way].append(number)
     return [_result(node, way, [(packets[number], number) for number in numbers[place]], log) for place, way in enumerate(found)]

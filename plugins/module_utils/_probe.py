@@ -89,7 +89,7 @@ class Mesh(NamedTuple):
         """A TCP connection through the service's address, from each place."""
         if not self.options["service"] or (self.options["service_if_kubelet"] and not _kubelet_runs()):
             return
-        address, _, port = self.options["service"].rpartition(":")
+        address, _colon, port = self.options["service"].rpartition(":")
         for source, enter in places.items():
             way = Way(source, "", "service", address.strip("[]"))
             seconds, error = enter(partial(_connected, (way.address, int(port)), self.options["timeout"]))
@@ -108,7 +108,7 @@ def mesh(options: Mapping[str, Any]) -> Mesh:
     for option in ("count", "timeout"):
         if options[option] < 1:
             raise refuse(node, option, options[option], "a number from 1 on would be accepted")
-    address, _, port = (options["service"] or "192.0.2.1:1").rpartition(":")
+    address, _colon, port = (options["service"] or "192.0.2.1:1").rpartition(":")
     if not address or not port.isdecimal() or not 0 < int(port) <= LONGEST:
         raise refuse(node, "service", options["service"], "an address with a port would be accepted, such as 10.68.0.1:443")
     require_net_admin(node)

@@ -63,7 +63,7 @@ def metrics(report: Mapping[str, Any], timestamp: float) -> str:
     """The report in Prometheus' text format, for the textfile collector of node_exporter."""
     cluster = {"cluster": report["cluster"]}
     of_node = {name: ({**cluster, "node": name}, node) for name, node in report["nodes"].items()}
-    checked = {name: node["state"] in ("same", "differs") for name, (_, node) in of_node.items()}
+    checked = {name: node["state"] in ("same", "differs") for name, (_labels, node) in of_node.items()}
     return "".join(
         (
             *_metric(
@@ -74,7 +74,7 @@ def metrics(report: Mapping[str, Any], timestamp: float) -> str:
             *_metric(
                 "podnet_checked",
                 "Whether the node could be looked at.",
-                (Sample(checked[name], labels) for name, (labels, _) in of_node.items()),
+                (Sample(checked[name], labels) for name, (labels, _node) in of_node.items()),
             ),
             *_metric(
                 "podnet_peers",

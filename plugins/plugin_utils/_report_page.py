@@ -79,7 +79,7 @@ def _kinds(paths: Sequence[Path]) -> dict[str, list[Path]]:
 
 def _rows(paths: Iterable[Path], names: Sequence[str], nodes: Mapping[str, Node], words: dict[str, int]) -> list[list[float | None]]:
     number = {name: index for index, name in enumerate(names)}
-    rows: list[list[float | None]] = [[None] * len(names) for _ in names]
+    rows: list[list[float | None]] = [[None] * len(names) for _name in names]
     for path in paths:
         if path["from"] not in number or path["to"] not in number:
             continue

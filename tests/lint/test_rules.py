@@ -45,8 +45,22 @@ PURE = (
     "_runtime",
     "_wire",
 )
-PURE_ON_THE_CONTROLLER = ("_findings", "_flannel_keys", "_occupied", "_place", "_problems", "_sampling", "_snapshot", "_verification")
-PURE_ON_THE_CONTROLLER += ("_report", "_report_junit", "_report_document", "_report_page", "_report_table", "_drift")
+PURE_ON_THE_CONTROLLER = (
+    "_drift",
+    "_findings",
+    "_flannel_keys",
+    "_occupied",
+    "_place",
+    "_problems",
+    "_report",
+    "_report_document",
+    "_report_junit",
+    "_report_page",
+    "_report_table",
+    "_sampling",
+    "_snapshot",
+    "_verification",
+)
 IO = {"asyncio", "ctypes", "fcntl", "glob", "importlib", "io", "multiprocessing", "os", "pathlib", "select", "shutil", "signal", "socket"}
 IO |= {"http", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib"}
 ARITHMETIC = {"socket.AF_INET", "socket.AF_INET6", "socket.inet_ntop", "socket.inet_pton"}  # addresses as text and as bytes
