@@ -16,7 +16,7 @@ devices=$(sed -n 's/.* ip link add name \([^ ]*\) .*/\1/p' device.sh 2>/dev/null
 # What is to be there, and what the kernel shows of it, in few processes. Only compared with itself, so that its form does not matter.
 shown() {
     {
-        cat "$environment" "$table" $run/subnet.env ./*
+        cat "$environment" "$table" "$run/subnet.env" ./*
         for device in $devices; do
             cat "/proc/sys/net/ipv6/conf/$device/accept_ra"
             bridge fdb show dev "$device" state permanent
@@ -70,19 +70,19 @@ replay() {
     if [ "$others" ]; then grep -vwF "$others"; else cat; fi | "$1" -force -batch - || failed=1
 }
 
-[ "$(shown)" != "$(cat $left 2>/dev/null)" ] || exit 0
-rm -f $left
+[ "$(shown)" != "$(cat "$left" 2>/dev/null)" ] || exit 0
+rm -f "$left"
 echo "The overlay of this node is not as it was left: putting it back."
 failed=0
 others=$(taken)
-[ -z "$others" ] || { failed=1; echo "Somebody else routes these, which were left alone:" $others >&2; }
+[ -z "$others" ] || { failed=1; echo "Somebody else routes these, which were left alone:" "$others" >&2; }
 for text in ./device.sh ./peers.sh; do
     [ ! -e "$text" ] || . "$text" >/dev/null
 done
 [ ! -e "$table" ] || nft -f "$table" || failed=1
-if ! cmp -s "$environment" $run/subnet.env; then
-    [ -d $run ] || { mkdir $run && cp -p .made-by-podnet $run; }
-    cp "$environment" $run/.subnet.env.podnet-boot && mv $run/.subnet.env.podnet-boot $run/subnet.env || failed=1
+if ! cmp -s "$environment" "$run/subnet.env"; then
+    [ -d "$run" ] || { mkdir "$run" && cp -p .made-by-podnet "$run"; }
+    cp "$environment" "$run/.subnet.env.podnet-boot" && mv "$run/.subnet.env.podnet-boot" "$run/subnet.env" || failed=1
 fi
 [ "$failed" = 0 ] || exit 1
-shown >$left
+shown >"$left"
