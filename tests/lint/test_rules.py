@@ -40,6 +40,7 @@ PURE = (
     "_own_routes",
     "_plan",
     "_runtime",
+    "_saved",
     "_wire",
 )
 PURE_ON_THE_CONTROLLER = ("_flannel_keys", "_occupied", "_place", "_snapshot")
