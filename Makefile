@@ -9,6 +9,7 @@ COLLECTIONS := build/collections/ansible_collections
 ETCD := build/etcd/usr/bin/etcd
 SERVICES := build/services/usr/sbin/NetworkManager
 UFW := build/ufw/usr/sbin/ufw
+SSH := build/ssh/usr/sbin/sshd
 CONTAINERD := build/containerd/usr/bin/containerd
 DEBIAN_PACKAGES := containernetworking-plugins dbus iproute2 iptables iputils-ping kmod nftables openssl procps python3-apt python3-venv strace systemd util-linux
 
@@ -22,7 +23,7 @@ all: demo
 
 # --- set-up -----------------------------------------------------------------
 
-setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD) $(SERVICES) $(CONTAINERD) $(UFW)
+setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD) $(SERVICES) $(CONTAINERD) $(UFW) $(SSH)
 
 build/packages.done: Makefile
 	@mkdir -p build
@@ -66,6 +67,10 @@ $(CONTAINERD): | build/packages.done
 # For the test of a node that has it; installed, it would be on this machine.
 $(UFW): | build/packages.done
 	@tests/unpack.sh ufw build/ufw
+
+# For the test of a node that is managed by ssh.
+$(SSH): | build/packages.done
+	@tests/unpack.sh 'openssh-client openssh-server' build/ssh
 
 # --- tests ------------------------------------------------------------------
 

@@ -1,21 +1,23 @@
 # Copyright (c) 2026 podnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes that are cut off on purpose, and come back by themselves. I/O: a lab."""
+"""Nodes that are cut off on purpose, and come back by themselves. I/O: a lab, and ssh into one of its nodes."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._road import Module
 from booted import wait_until
-from labs import DIRECTORY, Lab, lab_module, take_away
+from labs import CHECKOUT, DIRECTORY, Lab, Play, lab_module, play, take_away
 
 MODULE = Module("connection_guard")
 NODES = [f"node{n}" for n in range(1, 51)]
@@ -47,6 +49,17 @@ for address in sys.argv[2:]:
 time.sleep(0.5)
 print(*[address for address, each in asked.items() if each.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED])
 """
+SSH = CHECKOUT / "build" / "ssh"
+SSHD = f"""
+cp -a '{SSH}/usr' /
+grep -q ^sshd: /etc/passwd || echo 'sshd:x:999:65534::/run/sshd:/usr/sbin/nologin' >>/etc/passwd
+mkdir -m 755 /run/sshd
+install -D -m 600 /dev/stdin /root/.ssh/test
+ssh-keygen -q -t ed25519 -N '' -f /etc/ssh-test
+exec /usr/sbin/sshd -D -e -f /dev/null -o HostKey=/etc/ssh-test -o AuthorizedKeysFile=/root/.ssh/test -o PidFile=none -o StrictModes=no
+"""
+# Lost packets are noticed after two seconds; what is open is kept for the next task.
+QUICK = "-o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ServerAliveInterval=1 -o ServerAliveCountMax=2"
 SHOWN = "ip addr; ip -4 route show table all; ip -6 route; ip rule; ip -6 rule"  # IPv6 has its own pace in the table local
 PASSING = re.compile(r"valid_lft .*| tentative| nodad")
 
@@ -91,7 +104,8 @@ class Site:
 def site() -> Iterator[Site]:
     directory = f"{DIRECTORY}-{os.getpid()}-guard"
     try:
-        lab_module({"directory": directory, "nodes": [{"name": node, "address": f"{address}/24"} for node, address in ADDRESSES.items()]})
+        nodes = [{"name": node, "address": f"{address}/24"} for node, address in ADDRESSES.items()]
+        lab_module({"directory": directory, "nodes": nodes, "shared": [str(CHECKOUT)]})
         yield Site(Lab(directory))
     finally:
         take_away(directory)
@@ -163,3 +177,58 @@ def test_what_cannot_be_put_back_is_said_and_the_rest_is_put_back(site: Site) ->
 def test_what_cannot_be_is_refused_and_nothing_is_armed(site: Site, options: dict[str, Any], sentence: str) -> None:
     assert site.guard("node1", state="armed", token="no", **options)["msg"] == sentence
     assert site.files("node1") == ""
+
+
+class Managed:
+    """node1 with sshd, and ansible-playbook, whose ssh is in the switch and has the address of who manages the nodes."""
+
+    def __init__(self, site: Site, place: Path) -> None:
+        key, ssh = place / "key", place / "ssh"
+        subprocess.run([SSH / "usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+        net = f"nsenter --net=/proc/{site.lab.pids()['switch']}/ns/net"
+        ssh.write_text(f'#!/bin/sh\nexec {net} {SSH}/usr/bin/ssh -F none -i {key} -b {MANAGEMENT} {QUICK} "$@"\n')
+        ssh.chmod(0o755)
+        self.log = place / "log"
+        with self.log.open("w") as log, key.with_suffix(".pub").open() as public:
+            self.sshd = subprocess.Popen([*site.lab.enter("node1"), "sh", "-c", SSHD], stdin=public, stderr=log)
+        wait_until(lambda: "Server listening on 0.0.0.0" in self.log.read_text())
+        self._variables = {"ansible_ssh_executable": str(ssh), "ansible_control_path_dir": str(place), "ansible_timeout": 5}
+
+    def play(self, *tasks: tuple[str, Any]) -> Play:
+        each = [{"name": str(number), module: options} for number, (module, options) in enumerate(tasks)]
+        common = {"ansible_connection": "ssh", "ansible_user": "root", "ansible_python_interpreter": "/usr/bin/python3"}
+        plays = [{"hosts": "all", "gather_facts": False, "tasks": each}]
+        return play(plays, inventory=f"{ADDRESSES['node1']},", variables={**common, **self._variables})
+
+    def connections(self) -> int:
+        return self.log.read_text().count("Accepted publickey")
+
+
+@pytest.fixture
+def managed(site: Site, tmp_path: Path) -> Iterator[Managed]:
+    here = Managed(site, tmp_path)
+    yield here
+    site.lab.run("node1", "pkill", "-x", "sshd")
+    here.sshd.wait()
+
+
+def command(text: str) -> tuple[str, Any]:
+    return "ansible.builtin.command", {"argv": text.split()}
+
+
+def guard(state: str, **options: Any) -> tuple[str, Any]:
+    return "podnet.baremetal.connection_guard", {"state": state, **options}
+
+
+def test_management_by_ssh_that_a_task_cuts_off_is_back_and_the_next_run_says_what_happened(managed: Managed, site: Site) -> None:
+    before = site.shown()
+    harmless = command("ip addr add 192.0.2.9/32 dev eth0")
+    managed.play(guard("armed", seconds=LATE), harmless, guard("confirmed"), command("ip addr del 192.0.2.9/32 dev eth0")).succeeded()
+    assert managed.connections() == 2, "the tasks share a connection, and who confirms comes by a new one"
+
+    cut = managed.play(guard("armed", seconds=5), command("ip addr flush dev eth0"), guard("confirmed"))
+    assert [each.unreachable for each in cut.outcomes] == [False, True]
+    wait_until(lambda: "node1" in site.reached())
+    told = managed.play(guard("confirmed"))
+    assert "so it has put its network back: ip addr replace 198.51.100.1/24 " in told.one().msg
+    assert site.shown() ^ before == set()
