@@ -150,6 +150,17 @@ def test_a_node_on_which_flanneld_runs_is_refused_and_the_other_is_not(cluster: 
     assert cluster.shown() == before
 
 
+def test_an_interval_that_systemd_does_not_take_is_refused_before_anything_is_changed(cluster: Cluster) -> None:
+    interval = "{{ {'node1': '30', 'node2': '30s\n'}[inventory_hostname] }}"
+    refused = cluster.lab.play("playbooks/site.yml", podnet_ledger=str(cluster.ledger), podnet_repair=True, podnet_repair_interval=interval)
+    expected = "expected a whole number and its unit, s, min or h, such as 30s."
+    assert [each.msg for each in refused.outcomes if each.failed] == [
+        f'node1: flannel_repair_interval (podnet_repair_interval) is "30": {expected}',
+        f'node2: flannel_repair_interval (podnet_repair_interval) is "30s\\n": {expected}',
+    ]
+    assert refused.changed == []
+
+
 def test_what_a_node_tells_is_data_and_is_never_executed(cluster: Cluster) -> None:
     # But for halves of a character, which Ansible itself does not read.
     hostile = [text for text in TEXTS if text != "\ud800" and (CANARY in text or not text.isprintable())]
