@@ -9,6 +9,7 @@ COLLECTIONS := build/collections/ansible_collections
 ETCD := build/etcd/usr/bin/etcd
 SERVICES := build/services/usr/sbin/NetworkManager
 UFW := build/ufw/usr/sbin/ufw
+FIREWALLD := build/firewalld/usr/sbin/firewalld
 SSH := build/ssh/usr/sbin/sshd
 CONTAINERD := build/containerd/usr/bin/containerd
 DEBIAN_PACKAGES := containernetworking-plugins dbus iproute2 iptables iputils-ping kmod nftables openssl procps python3-apt python3-venv strace systemd util-linux
@@ -23,7 +24,7 @@ all: demo
 
 # --- set-up -----------------------------------------------------------------
 
-setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD) $(SERVICES) $(CONTAINERD) $(UFW) $(SSH)
+setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD) $(SERVICES) $(CONTAINERD) $(UFW) $(FIREWALLD) $(SSH)
 
 build/packages.done: Makefile
 	@mkdir -p build
@@ -64,9 +65,12 @@ $(SERVICES): | build/packages.done
 $(CONTAINERD): | build/packages.done
 	@tests/unpack.sh containerd build/containerd
 
-# For the test of a node that has it; installed, it would be on this machine.
+# For the tests of nodes that have them; installed, they would be on this machine.
 $(UFW): | build/packages.done
 	@tests/unpack.sh ufw build/ufw
+
+$(FIREWALLD): | build/packages.done
+	@tests/unpack.sh 'firewalld polkitd' build/firewalld
 
 # For the test of a node that is managed by ssh.
 $(SSH): | build/packages.done
