@@ -226,7 +226,7 @@ def test_management_by_ssh_that_a_task_cuts_off_is_back_and_the_next_run_says_wh
     managed.play(guard("armed", seconds=LATE), harmless, guard("confirmed"), command("ip addr del 192.0.2.9/32 dev eth0")).succeeded()
     assert managed.connections() == 2, "the tasks share a connection, and who confirms comes by a new one"
 
-    cut = managed.play(guard("armed", seconds=5), command("ip addr flush dev eth0"), guard("confirmed"))
+    cut = managed.play(guard("armed", seconds=10), command("ip addr flush dev eth0"), guard("confirmed"))
     assert [each.unreachable for each in cut.outcomes] == [False, True]
     wait_until(lambda: "node1" in site.reached())
     told = managed.play(guard("confirmed"))
