@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -65,7 +66,7 @@ class Armed(Guard):
     def drift(self) -> list[Step]:
         if _read(SAVED).get("token") == self._token:
             return []
-        command = " ".join(_timer(self._token, self._seconds))
+        command = shlex.join(_timer(self._token, self._seconds))
         return [*_forgetting(self.node), Step(command, "", f"put back in {self._seconds} seconds what is there now", self._arm)]
 
     def _arm(self) -> None:
