@@ -9,6 +9,8 @@ COLLECTIONS := build/collections/ansible_collections
 ETCD := build/etcd/usr/bin/etcd
 SERVICES := build/services/usr/sbin/NetworkManager
 UFW := build/ufw/usr/sbin/ufw
+FIREWALLD := build/firewalld/usr/sbin/firewalld
+SSH := build/ssh/usr/sbin/sshd
 CONTAINERD := build/containerd/usr/bin/containerd
 # Any other Chromium or Chrome will do, where the distribution has no such package: make test CHROMIUM=/usr/bin/google-chrome.
 CHROMIUM ?= $(CURDIR)/build/chromium/usr/lib/chromium/chromium-headless-shell
@@ -25,7 +27,7 @@ all: demo
 
 # --- set-up -----------------------------------------------------------------
 
-setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD) $(SERVICES) $(CONTAINERD) $(UFW)
+setup: build/packages.done $(VENV)/done $(COLLECTIONS)/done $(ETCD) $(SERVICES) $(CONTAINERD) $(UFW) $(FIREWALLD) $(SSH)
 
 build/packages.done: Makefile
 	@mkdir -p build
@@ -66,13 +68,20 @@ $(SERVICES): | build/packages.done
 $(CONTAINERD): | build/packages.done
 	@tests/unpack.sh containerd build/containerd
 
-# For the test of a node that has it; installed, it would be on this machine.
+# For the tests of nodes that have them; installed, they would be on this machine.
 $(UFW): | build/packages.done
 	@tests/unpack.sh ufw build/ufw
 
 # For the tests of the report's page, and no part of `make setup`: it is 96 MB to fetch.
 $(CHROMIUM): | build/packages.done
 	@tests/unpack.sh 'chromium-headless-shell fonts-dejavu-core fonts-inter' build/chromium
+
+$(FIREWALLD): | build/packages.done
+	@tests/unpack.sh 'firewalld polkitd' build/firewalld
+
+# For the test of a node that is managed by ssh.
+$(SSH): | build/packages.done
+	@tests/unpack.sh 'openssh-client openssh-server' build/ssh
 
 # --- tests ------------------------------------------------------------------
 

@@ -113,6 +113,9 @@ class Connection(ConnectionBase):
     def close(self) -> None:
         self._connected = False
 
+    def reset(self) -> None:
+        self.close()  # the next operation is a new one anyway
+
     def _running(self) -> Record:
         node, directory = self.get_option("node"), self.get_option("lab_directory")
         for record in read(directory):

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """ansible-playbook killed at random moments, two at once, an old ledger, flanneld on a node, and hostile data. I/O: a lab of two nodes.
 
-PODNET_KILLS says how often it is killed, PODNET_KILLED which playbook: by default a play with the role flannel, which has most of the
-steps and takes a third of the time of site.yml.
+PODNET_KILLS says how often it is killed, PODNET_SEED from where the moments are drawn, PODNET_KILLED which playbook: by default a play
+with the role flannel, which has most of the steps and takes a third of the time of site.yml.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from labs import CHECKOUT, DIRECTORY, INVENTORY, Lab, Play, environment, play, t
 
 KILLS = int(os.environ.get("PODNET_KILLS", "3"))
 KILLED = os.environ.get("PODNET_KILLED", "")
+SEED = int(os.environ.get("PODNET_SEED", "7"))
 NODES = ("node1", "node2")
 PASSING = ("valid_lft", "fe80:")  # the link-local address comes in the kernel's own time
 SHOWN = (
@@ -39,6 +41,23 @@ SHOWN = (
     "cat /run/flannel/subnet.env /etc/kube-flannel/net-conf.json /var/lib/podnet.json",
     "find /run/flannel /etc/kube-flannel /etc/iproute2 /var/lib -maxdepth 1 -name *podnet*",
 )
+# What is there, and by which words of that a command that makes it knows it.
+THERE = (
+    "ip -o link show type vxlan",
+    "ip -o addr show",
+    "ip neigh show",
+    "bridge fdb show dev flannel.1",
+    "ip route show",
+    "find /etc /run/flannel /var/lib -xdev",
+)
+MAKES = {
+    r"ip link add name (\S+)": " {}: ",
+    r"ip addr add (\S+)": " inet {} ",
+    r"ip neigh replace (\S+)": "{} dev flannel.1 lladdr ",
+    r"bridge fdb replace (\S+)": "{} dst ",
+    r"ip route replace ((?:unreachable )?\S+)": "{} ",
+    r"install .*?(/\S+)$": "{}\n",
+}
 ROLE = [{"hosts": "kube_node", "gather_facts": False, "become": True, "roles": [{"role": "podnet.baremetal.flannel"}]}]
 
 
@@ -72,6 +91,10 @@ class Cluster:
                 ]
         return sorted(lines)
 
+    def there(self) -> dict[str, str]:
+        """What each node has, as the system's own commands tell it."""
+        return {node: "".join(self.lab.run(node, *each.split(), check=False).stdout for each in THERE) for node in NODES}
+
     def start(self) -> subprocess.Popen[bytes]:
         """The same run, beside the test and in a session of its own."""
         variables = json.dumps({"podnet_lab_directory": self.lab.directory, "podnet_ledger": str(self.ledger)})
@@ -79,6 +102,18 @@ class Cluster:
         (self.ledger.parent / "role.yml").write_text(json.dumps(ROLE))
         command += [str(CHECKOUT / "playbooks" / KILLED) if KILLED else str(self.ledger.parent / "role.yml")]
         return subprocess.Popen(command, cwd=CHECKOUT, env=environment(), stdout=-3, stderr=-3, start_new_session=True)
+
+
+def made_again(play: Play, there: dict[str, str]) -> list[str]:
+    """Of the commands that a run reports those whose work was there before."""
+    patterns = [(re.compile(pattern), words) for pattern, words in MAKES.items()]
+    reported = [(each.host, command) for each in play.changed for command in each.commands]
+    return [
+        f"{host}: {command}"
+        for host, command in reported
+        for pattern, words in patterns
+        if (found := pattern.match(command.replace("/dev/stdin ", ""))) and words.format(found[1]) in f"\n{there[host]}"
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +128,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def test_playbooks_killed_at_random_moments_and_two_at_once_come_to_one_state(cluster: Cluster) -> None:
     begun = time.monotonic()
-    cluster.role().succeeded()
-    lasted, golden = time.monotonic() - begun, cluster.shown()
-    dice, killed = random.Random(7), 0
+    first = cluster.role().succeeded()
+    lasted, golden, whole = time.monotonic() - begun, cluster.shown(), cluster.there()
+    assert len(made_again(first, whole)) > 30, "what it knows by their words of the commands that a run reports"
+    dice, killed, left = random.Random(SEED), 0, []
     cluster.away()
     while killed < KILLS:
         run = cluster.start()
@@ -106,16 +142,18 @@ def test_playbooks_killed_at_random_moments_and_two_at_once_come_to_one_state(cl
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
         killed += 1
-        if KILLS > 3:
-            cluster.role().succeeded()
-            assert cluster.shown() == golden
+        if KILLS > 3 or killed == KILLS:
+            there = cluster.there()
+            then = cluster.role().succeeded()
+            assert (cluster.shown(), made_again(then, there)) == (golden, [])
+            left.append(sum(len(each.commands) for each in then.changed))
             cluster.away()
     with ThreadPoolExecutor(2) as both:
         for once in [both.submit(cluster.role) for _ in range(2)]:
             once.result().succeeded()
     assert cluster.shown() == golden
     assert cluster.role().succeeded().changed == []
-    sys.stdout.write(f"killed {killed} times while it ran\n")
+    sys.stdout.write(f"killed {killed} times while it ran; the runs behind that had so many commands left: {sorted(left)}\n")
 
 
 def test_an_old_copy_of_the_ledger_is_refused_by_the_nodes_that_a_newer_one_changed(cluster: Cluster) -> None:
@@ -148,6 +186,17 @@ def test_a_node_on_which_flanneld_runs_is_refused_and_the_other_is_not(cluster: 
         finally:
             cluster.lab.run("node1", "pkill", "-x", "flanneld")
     assert cluster.shown() == before
+
+
+def test_an_interval_that_systemd_does_not_take_is_refused_before_anything_is_changed(cluster: Cluster) -> None:
+    interval = "{{ {'node1': '30', 'node2': '30s\n'}[inventory_hostname] }}"
+    refused = cluster.lab.play("playbooks/site.yml", podnet_ledger=str(cluster.ledger), podnet_repair=True, podnet_repair_interval=interval)
+    expected = "expected a whole number and its unit, s, min or h, such as 30s."
+    assert [each.msg for each in refused.outcomes if each.failed] == [
+        f'node1: flannel_repair_interval (podnet_repair_interval) is "30": {expected}',
+        f'node2: flannel_repair_interval (podnet_repair_interval) is "30s\\n": {expected}',
+    ]
+    assert refused.changed == []
 
 
 def test_what_a_node_tells_is_data_and_is_never_executed(cluster: Cluster) -> None:

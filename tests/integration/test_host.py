@@ -118,6 +118,8 @@ def test_check_mode_says_what_is_done_and_only_what_runs_is_restarted(both: Both
     said, done = ([(each.task, each.changed, each.result.get("diff")) for each in play.outcomes] for play in (both.predicted, both.made))
     assert said == done
     assert restarted(both.made) == [("systemd-networkd", "restarted")]
+    assert both.told.run("systemctl list-units --all --plain --no-legend 'podnet-guard*'; find /run -name 'podnet-guard*'") == ""
+    assert "podnet-guard" in both.told.run("journalctl --unit 'podnet-guard*' --output cat"), "there was one"
     assert both.told.run("systemctl is-active NetworkManager dhcpcd", check=False) == "inactive\ninactive\n"
     assert both.told.run("sysctl -n net.ipv4.ip_forward") == "1\n"
 
@@ -221,3 +223,28 @@ def test_the_node_boots_with_its_settings_and_what_runs_is_restarted_when_the_ro
         "/etc/systemd/network/0-podnet.network",
         "/etc/systemd/networkd.conf.d/podnet.conf",
     ]
+
+
+def test_a_node_that_was_cut_off_has_its_network_again_and_the_next_run_says_so(both: Both) -> None:
+    node, addresses = both.bare, "ip -4 -o address show dev eth0 scope global"
+    node.run("systemctl stop systemd-networkd.socket systemd-networkd; ip address replace 198.51.100.1/24 dev eth0")
+    before = node.run(addresses)
+    cut = [
+        {"name": "arm", "podnet.baremetal.connection_guard": {"state": "armed", "seconds": 10}},
+        {"name": "cut", "ansible.builtin.command": {"argv": ["ip", "address", "flush", "dev", "eth0"]}},
+    ]
+    node.lab.play([{"hosts": node.name, "gather_facts": False, "become": True, "tasks": cut}]).succeeded()
+    wait_until(
+        lambda: "put-back" in node.run("ls /run/podnet-guard") and node.run("systemctl is-active 'podnet-guard*'", check=False) == ""
+    )
+    assert node.run(addresses) == before
+    told = (
+        f"{node.name}: nobody confirmed in time that this node can still be reached, so it has put its network back: ip addr replace 198.51"
+    )
+    assert '"commands": ["ip addr replace 198.51.100.1/24' in node.run("journalctl --unit 'podnet-guard*' --output cat")
+    refused = node.lab.play([{"hosts": node.name, "gather_facts": False, "become": True, "tasks": [ROLE]}])
+    assert [(each.task.split(" : ")[-1], each.msg[: len(told)]) for each in refused.outcomes if each.failed] == [
+        ("Say what the node has put back since nobody could reach it", told)
+    ]
+    assert refused.changed == []
+    node.role()  # it is said once

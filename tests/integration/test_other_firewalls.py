@@ -1,7 +1,7 @@
 # Copyright (c) 2026 podnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pods of a node where iptables drops what is forwarded, by a policy of its own and by that of a real ufw. I/O: the lab."""
+"""Pods of a node where what is forwarded is dropped: by a policy of iptables, by a real ufw, by a real firewalld. I/O: labs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labs import CHECKOUT, Lab, Play
+from booted import wait_until
+from labs import CHECKOUT, Lab, Play, play
 
 UNIT = "/etc/systemd/system/podnet-firewall.service"
 # A pod behind cni0 of node1, as its CNI plugins would attach it.
@@ -38,7 +39,7 @@ try:
     socket.create_connection((sys.argv[1], 9), timeout=2)
 except ConnectionRefusedError:
     print("an answer")
-except TimeoutError:
+except OSError:  # nothing, or that a firewall forbids it
     print("nothing")
 """
 UFW = CHECKOUT / "build" / "ufw"
@@ -51,6 +52,17 @@ WITH_UFW = (
     "ufw --force enable",
 )
 NO_UFW = "rm -r /etc/ufw /etc/default/ufw /usr/share/ufw /lib/ufw"
+FIREWALLD = CHECKOUT / "build" / "firewalld"
+# What the installation of firewalld and the start of its services do: the actions that polkit knows are chosen then.
+WITH_FIREWALLD = f"""
+cp -a '{FIREWALLD}/etc' '{FIREWALLD}/usr' /
+cd /usr/share/polkit-1/actions
+cp org.fedoraproject.FirewallD1.server.policy.choice org.fedoraproject.FirewallD1.policy
+mkdir -p /run/dbus
+dbus-daemon --system --fork
+firewalld --nofork --nopid >/run/firewalld.log 2>&1 </dev/null &
+"""
+ZONES = ("firewall-cmd --list-all-zones", "firewall-cmd --permanent --list-all-zones")
 USER_RULES = ("cat /etc/ufw/user.rules", "cat /etc/ufw/user6.rules")
 TOLD = """\
 ufw allow 8472/udp comment 'podnet'
@@ -89,6 +101,17 @@ def node(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     here.run(*POD)
     yield here
     here.run(*ACCEPT, *NO_POD)
+
+
+@pytest.fixture
+def alone(lab_directory: str, tmp_path: Path) -> Node:
+    """The same in a lab of its own, with firewalld, which goes with it."""
+    play("playbooks/lab_up.yml", variables={"podnet_lab_directory": lab_directory, "lab_nodes": 1}).succeeded()
+    here = Node(Lab(lab_directory), tmp_path / "podnet-ledger.json")
+    here.run(*POD)
+    Lab(lab_directory).run("node1", "sh", "-c", WITH_FIREWALLD)
+    wait_until(lambda: here.run("firewall-cmd --state", check=False) == "running\n")
+    return here
 
 
 def names(play: Play) -> list[str]:
@@ -142,3 +165,19 @@ def test_a_firewall_of_ones_own_is_left_alone(node: Node) -> None:
     assert "chain" not in node.run("cat /etc/podnet/podnet.nft")
     node.role(flannel_state="absent")
     node.run(*ACCEPT)
+
+
+def test_firewalld_lets_pods_in_and_out_and_keeps_that_and_is_left_as_it_was(alone: Node) -> None:
+    before = alone.run(*ZONES)
+    assert not alone.reaches()
+    foreseen, done = alone.role("--check"), alone.role()
+    assert names(foreseen) == names(done)
+    assert {"Let VXLAN in", "Trust what pods send"} <= set(names(done))
+    assert alone.reaches()
+    assert alone.run("firewall-cmd --zone=public --list-ports", "firewall-cmd --zone=trusted --list-sources") == "8472/udp\n172.20.0.0/16\n"
+    assert alone.role().changed == []
+    alone.run("firewall-cmd --reload")
+    assert alone.reaches(), "firewalld keeps it"
+    alone.role(flannel_state="absent")
+    assert alone.run(*ZONES) == before
+    assert not alone.reaches()

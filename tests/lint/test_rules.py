@@ -43,6 +43,7 @@ PURE = (
     "_plan",
     "_report_arguments",
     "_runtime",
+    "_saved",
     "_wire",
 )
 PURE_ON_THE_CONTROLLER = (
