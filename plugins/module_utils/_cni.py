@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 import base64
-import ctypes
 import json
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from glob import escape, glob
-from typing import Any, TypeVar
+from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._bridges import RESULTS, bridge_steps
 from ansible_collections.podnet.baremetal.plugins.module_utils._conflist import (
@@ -36,10 +34,10 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._conflist import 
 )
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._files import Step, TextFile, file_mode, make_directories, take
+from ansible_collections.podnet.baremetal.plugins.module_utils._netns import inside, is_namespace
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock
 from ansible_collections.podnet.baremetal.plugins.module_utils._runtime_files import refuse_elsewhere
 
-T = TypeVar("T")
 Result = dict[str, Any]
 
 # A configuration that was moved out of the way keeps its name with this behind it, and no runtime loads that.
@@ -47,7 +45,6 @@ ASIDE = ".podnet-aside"
 CONFIGURATIONS = (".conf", ".conflist", ".json")  # what runtimes load (libcni, ConfFiles), in the order of their names
 NETWORKS = "/var/lib/cni/networks"  # of host-local, which would make it without our mark (backend/disk, defaultDataDir)
 NAMESPACES = "/run/netns"  # of `ip netns`
-CLONE_NEWNET = 0x40000000  # linux/sched.h
 PORTS = range(1, 65536)
 RECORD_MODE = 0o600
 
@@ -472,20 +469,6 @@ def read_configuration(path: str) -> Conflist:
         raise Refused(f"{path} cannot be read as a CNI configuration: {error}.") from error
 
 
-def is_namespace(path: str) -> bool:
-    """All namespaces are files of one file system (nsfs)."""
-    try:
-        return os.stat(path).st_dev == os.stat("/proc/self/ns/net").st_dev
-    except OSError:
-        return False
-
-
-def inside(netns: str, look: Callable[[], T]) -> T:
-    """Look at something from inside a network namespace. setns(2) moves one thread, and that one ends here."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(_entered, netns, look).result()
-
-
 def run_program(arguments: list[str], environment: Mapping[str, str], text: str, timeout: int) -> tuple[int, str, str]:
     """Exit status, output and errors of a program; on a timeout it is killed with all that it has started."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin"  # portmap runs iptables; cron and sudo may leave sbin out
@@ -512,14 +495,6 @@ def _finished(arguments: list[str], environment: Mapping[str, str], text: str, t
             os.killpg(process.pid, signal.SIGKILL)
             return 1, "", f"it was ended after {timeout} seconds"
     return process.returncode, output, errors
-
-
-def _entered(netns: str, look: Callable[[], T]) -> T:
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open(netns, "rb") as file:
-        if libc.setns(file.fileno(), CLONE_NEWNET):
-            raise Refused(f"{netns} cannot be entered as a network namespace: {os.strerror(ctypes.get_errno())}.")
-    return look()
 
 
 def _holds(ifname: str, addresses: Sequence[str]) -> bool:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -34,6 +35,19 @@ def inventory_hosts(variables: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for name in names:
         of_host = variables["hostvars"][name]
         yield {"name": name, **{option: _first(name, of_host, given) for option, given in VARIABLES.items()}}
+
+
+def underlay_addresses(name: str, of_host: Mapping[str, Any]) -> list[str]:
+    """Those by which others reach a host; none where the inventory only has a name for it."""
+    given = _first(name, of_host, VARIABLES["underlay"]) or name
+    return [str(address) for address in (given if isinstance(given, list) else [given]) if _is_address(str(address))]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ip_address(text))
+    except ValueError:
+        return False
 
 
 def _first(name: str, of_host: Mapping[str, Any], variables: tuple[str, ...]) -> Any:

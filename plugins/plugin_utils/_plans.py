@@ -9,7 +9,7 @@ import hashlib
 import json
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -57,21 +57,32 @@ def _prepared(path: str, node: str) -> str:
         status = os.stat(path)
     except FileNotFoundError as error:
         read(path)  # a directory that is missing has a sentence of its own
-        raise Refused(f"{node}: the ledger {path} is not there: let podnet.baremetal.pod_subnet make it first.") from error
+        raise _missing(path, node) from error
     except OSError as error:
         raise Refused(f"{path}: the ledger cannot be read: {error.strerror}.") from error
     version = f"{os.path.abspath(path)} {status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
-    file = _run_file("plan", version)
+    return once("plan", version, lambda: _text(path, node))
+
+
+def once(kind: str, identity: str, text: Callable[[], str]) -> str:
+    """The path of a file with a text that the first process of the run makes and all others find."""
+    file = _run_file(kind, identity)
     if not os.path.exists(file):
-        _prepare(file, path)
+        with directory_lock(file):
+            if not os.path.exists(file):
+                write_atomically(file, text(), 0o600)
     return file
 
 
-def _prepare(file: str, path: str) -> None:
-    with directory_lock(file):
-        ledger = None if os.path.exists(file) else read(path)
-        if ledger:
-            write_atomically(file, "".join(_lines(ledger)), 0o600)
+def _text(path: str, node: str) -> str:
+    ledger = read(path)
+    if not ledger:
+        raise _missing(path, node)
+    return "".join(_lines(ledger))
+
+
+def _missing(path: str, node: str) -> Refused:
+    return Refused(f"{node}: the ledger {path} is not there: let podnet.baremetal.pod_subnet make it first.")
 
 
 def _lines(ledger: Ledger) -> Iterator[str]:

@@ -28,6 +28,7 @@ PURE = (
     "_boot",
     "_changes",
     "_conflist",
+    "_echoes",
     "_errors",
     "_filters",
     "_forwarding",
@@ -44,7 +45,7 @@ PURE = (
     "_runtime",
     "_wire",
 )
-PURE_ON_THE_CONTROLLER = ("_findings", "_flannel_keys", "_occupied", "_place", "_problems", "_snapshot", "_verification")
+PURE_ON_THE_CONTROLLER = ("_findings", "_flannel_keys", "_occupied", "_place", "_problems", "_sampling", "_snapshot", "_verification")
 PURE_ON_THE_CONTROLLER += ("_report", "_report_junit", "_report_document", "_report_page", "_report_table", "_drift")
 IO = {"asyncio", "ctypes", "fcntl", "glob", "importlib", "io", "multiprocessing", "os", "pathlib", "select", "shutil", "signal", "socket"}
 IO |= {"http", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib"}
