@@ -197,16 +197,18 @@ def _forwarding(of: Mesh, name: str, node: Node) -> Iterator[Finding]:
 
 def _sizes(of: Mesh, name: str, node: Node) -> Iterator[Finding]:
     """Whether what a pod may send fits into what carries it."""
-    bridge, pod = node["bridge"], node["pod"]
+    bridge, pod, said = node["bridge"], node["pod"], node["subnet_env"]
+    inner = [
+        ("the pod", pod["mtu"] if pod else 0),
+        ("the bridge", bridge["mtu"] if bridge else 0),
+        ("subnet.env", said["mtu"] if said else 0),
+    ]
     for device in vteps(node)[:1]:
-        inner = [
-            (what, mtu) for what, mtu in (("The pod", pod and pod["mtu"]), (bridge and bridge["name"], bridge and bridge["mtu"])) if mtu
-        ]
-        for what, mtu in inner[:1]:
-            if mtu > device["mtu"]:
-                text = f"{what} on {name} has MTU {mtu}, and {device['name']} {device['mtu']}: larger packets get lost or are refused."
-                repair = of.repair(name, f"ip link set {bridge['name'] if bridge else 'cni0'} mtu {device['mtu']}")
-                yield Finding("mtu", name, "", f"{name}: {device['name']}", text, repair, frozenset((SIZE,)))
+        wrong = [f"{what} {mtu}" for what, mtu in inner if mtu > device["mtu"]]
+        if wrong:
+            text = f"{device['name']} of {name} has MTU {device['mtu']}, and {listed(wrong)}: larger packets get lost or are refused."
+            repair = of.repair(name, f"ip link set {bridge['name'] if bridge else 'cni0'} mtu {device['mtu']}")
+            yield Finding("mtu", name, "", f"{name}: {device['name']}", text, repair, frozenset((SIZE,)))
 
 
 def _limits(_of: Mesh, name: str, node: Node) -> Iterator[Finding]:

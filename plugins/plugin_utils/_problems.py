@@ -29,6 +29,7 @@ from ansible_collections.podnet.baremetal.plugins.plugin_utils._findings import 
 )
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._verification import Document, Node, Path, Problem
 
+BETWEEN = "between "
 SOURCE, LOSS = "source", "loss"
 ENDS = ("pod", "node")
 OURS = "podnet"  # the table that the role flannel makes
@@ -127,7 +128,9 @@ class Diagnosis(NamedTuple):
         if here == there:
             return self._pod_side(path)
         if self._came(here, there, ("node",), ("node",)) is False:
-            return _between("underlay", path, "do not reach each other by their underlay addresses", "look at the network between", "")
+            return _between(
+                "underlay", path, "do not reach each other by their underlay addresses", "look at the network between these nodes", ""
+            )
         return self._dropped(path, there, here) or self._dropped(path, here, there) or self._by_others(path)
 
     def _by_others(self, path: Path) -> Finding:
@@ -137,7 +140,7 @@ class Diagnosis(NamedTuple):
         dead = not any(self._came(*pair, ENDS, ("pod", "gateway")) for pair in ((here, there), (there, here)))
         if dead and self._came(here, there, ("node",), ("node",)):
             text = f"reach each other, their tables agree, and no VXLAN comes through: UDP port {port} is dropped between them"
-            return _between("filtered", path, text, f"let UDP port {port} pass", f" UDP {port}")
+            return _between("filtered", path, text, f"let UDP port {port} pass between these nodes", f": UDP {port}")
         if path["target"] == "pod" and self._came(here, there, ENDS, ("gateway",)):
             return self._pod_side(path)
         text = f"{path['source']} of {here} does not reach {path['address']}, the {path['target']} of {there}{_because(path)}"
@@ -188,9 +191,8 @@ class Diagnosis(NamedTuple):
         mtu = self.of.document["network"]["mtu"]
         if path["fits"] is False:
             what = f"reach each other, and packets of {mtu} bytes, the MTU of pods, do not come through"
-            return _between(
-                "mtu", path, what, f"let {mtu + 50} bytes pass (set podnet_mtu lower and run {SITE} where that cannot be)", " path MTU"
-            )
+            advice = f"let {mtu + 50} bytes pass between these nodes, or set podnet_mtu lower, run {SITE} and restart the pods"
+            return _between("mtu", path, what, advice, ": path MTU")
         text = f"A packet of more than {mtu} bytes that may not be fragmented goes from {here} to {there}: somewhere the MTU is higher."
         repair = self.of.repair(here, "ip link show")
         return Finding("mtu-above", here, there, f"{here}: MTU", text, repair, severity="warning")
@@ -224,10 +226,8 @@ class Diagnosis(NamedTuple):
 def _between(cause: str, path: Path, what: str, advice: str, hop: str) -> Finding:
     """Of no node, but of the network between two, so the same from either end."""
     here, there = sorted((path["from"], path["to"]))
-    text = f"{here} and {there} {what}."
-    return Finding(
-        cause, here, there, f"between {here} and {there}{':' if hop else ''}{hop}", text, Repair(f"{advice} between {here} and {there}")
-    )
+    place = f"{BETWEEN}{here} and {there}{hop}"
+    return Finding(cause, here, there, place, f"{here} and {there} {what}.", Repair(advice))
 
 
 def _because(path: Path) -> str:
@@ -257,8 +257,10 @@ def _grouped(blamed: Mapping[Finding, int]) -> Iterator[Problem]:
     at, about = Counter((each.cause, each.at) for each in blamed), Counter((each.cause, each.about) for each in blamed)
     groups: dict[tuple[str, ...], list[Finding]] = defaultdict(list)
     for finding in blamed:
-        if not finding.about:
-            key: tuple[str, ...] = (finding.cause, finding.hop)
+        if finding.hop.startswith(BETWEEN):
+            key: tuple[str, ...] = (finding.cause, BETWEEN)
+        elif not finding.about:
+            key = (finding.cause, finding.hop)
         elif at[finding.cause, finding.at] >= about[finding.cause, finding.about]:
             key = (finding.cause, "at", finding.at)
         else:

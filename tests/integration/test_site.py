@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._problems import problems
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._verification import Document, Network, Sample
 from labs import Lab, Play
 
 NODES = ("node1", "node2", "node3")
@@ -224,6 +226,41 @@ def test_pods_are_reached_where_every_reverse_path_is_checked_strictly(cluster: 
 def test_what_leaves_the_cluster_has_the_nodes_address(cluster: Cluster) -> None:
     listener = cluster.lab.run("switch", "ip", "-br", "addr", "show", "br0").stdout.split()[2].split("/")[0]
     assert seen_source(cluster, "node1", "demo", "switch", listener) == "198.51.100.1"
+
+
+def test_what_is_wrong_in_the_tables_is_named_with_the_playbook_that_repairs_it(cluster: Cluster) -> None:
+    wrong = {
+        "node1": "ip route del 172.20.1.0/24",
+        "node2": "ip neigh replace 172.20.2.0 lladdr 02:00:00:00:00:09 dev flannel.1 nud permanent",
+        "node3": "nft delete element inet podnet peers { 198.51.100.1 }",
+    }
+    for node, command in wrong.items():
+        cluster.run(node, command)
+    assert {(each["cause"], each["hop"], each["repair"]) for each in problems(verification(cluster))} == {
+        ("no-route", "node1: route to 172.20.1.0/24", "ansible-playbook podnet.baremetal.peers --limit node1"),
+        ("wrong-mac", "node2: neighbour 172.20.2.0 on flannel.1", "ansible-playbook podnet.baremetal.peers --limit node2"),
+        ("filtered", "node3: nft inet podnet, set peers", "ansible-playbook podnet.baremetal.peers --limit node3"),
+    }
+    cluster.play("peers", "--limit", "node1,node2,node3").succeeded()
+    assert problems(verification(cluster)) == []
+
+
+def verification(cluster: Cluster) -> Document:
+    """The tables of all nodes against the ledger, and no paths."""
+    options = {"ledger": str(cluster.ledger), "datapath": True}
+    read = cluster.lab.task("podnet.baremetal.overlay_info", options, hosts=":".join(NODES)).succeeded()
+    network: Network = {
+        "cluster_cidrs": ["172.20.0.0/16"],
+        "service_cidrs": [],
+        "vni": 1,
+        "port": 8472,
+        "mtu": 1450,
+        "ledger": str(cluster.ledger),
+        "generation": json.loads(cluster.ledger.read_text())["generation"],
+    }
+    nodes: dict[str, Any] = {each.host: {**each.result, "state": "verified", "reason": "", "pod": None} for each in read.outcomes}
+    sample: Sample = {"each": 0, "run": 0, "tested": 0, "pairs": 0}
+    return {"version": 1, "made": "", "took": 0, "network": network, "sample": sample, "nodes": nodes, "paths": [], "problems": []}
 
 
 def test_what_somebody_spoiled_is_repaired_exactly_and_what_is_not_ours_stays(cluster: Cluster) -> None:

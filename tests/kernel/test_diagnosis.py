@@ -140,6 +140,23 @@ def test_three_nodes_that_are_right_have_no_problem(nodes: Mesh) -> None:
     assert problems(document) == []
 
 
+def test_the_tables_of_a_node_say_what_its_packets_depend_on(nodes: Mesh) -> None:
+    found = nodes.document()["nodes"]["node1"]
+    assert found["bridge"] == {"name": "cni0", "addresses": ["172.20.1.1/24"], "mtu": 1450}
+    assert (found["underlay"], found["interface"], found["subnets"]) == (["198.51.100.1"], "eth0", ["172.20.1.0/24"])
+    assert found["allocations"] == nodes.by_name["node1"].pod_addresses
+    assert found["underlay_routes"] == {f"198.51.100.{n}": {"interface": "eth0", "mtu": 1500} for n in (2, 3)}
+    assert (found["routes"], found["admitted"], found["applied"], found["drift"]) == ({}, None, None, None)
+    assert found["counters"]["flannel.1 tx_packets"] > 0
+    assert found["counters"]["UdpInCsumErrors"] == found["counters"]["TcpExtIPReversePathFilter"] == 0
+    assert found["settings"]["net.ipv4.ip_forward"] == 1
+    assert found["settings"]["net.ipv4.conf.flannel/1.rp_filter"] == found["settings"]["net.ipv4.conf.eth0.rp_filter"] == 0
+    assert "conntrack" in [limit["name"] for limit in found["limits"] if 0 < limit["used"] < limit["limit"]]
+    assert [rule.split(" counter ")[0] for rule in found["filters"]] == [
+        "nft inet podnet postrouting: ip saddr 172.20.0.0/16 ip daddr != 172.20.0.0/16"
+    ]
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_broken_is_named_with_its_hop_and_the_named_command_repairs_it(nodes: Mesh, fault: str) -> None:
     commands, said, repair = FAULTS[fault]
@@ -187,7 +204,7 @@ def test_a_network_that_takes_less_than_both_ends_think_is_named_between_them(no
     assert [(problem["cause"], problem["hop"], problem["nodes"]) for problem in found] == [
         ("mtu", "between node1 and node2: path MTU", ["node1", "node2", "node3"]),
     ]
-    assert found[0]["repair"].startswith("let 1500 bytes pass")
+    assert found[0]["repair"].startswith("let 1500 bytes pass between these nodes")
     nodes.switch.command("ip", "link", "set", "node1-eth0", "mtu", "1500")
     assert failed(nodes.paths()) == []
     nodes.is_broken = False
