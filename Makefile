@@ -21,7 +21,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export MYPYPATH := build/collections
 export CHROMIUM
 
-.PHONY: all setup bench demo demo-down docs lint release test
+.PHONY: all setup bench demo demo-down docs lint release screenshots test
 
 all: demo
 
@@ -92,6 +92,10 @@ test: setup $(CHROMIUM)
 # The linters, the types, and the rules of the design.
 lint: setup
 	@$(BIN)/python -m pytest tests/lint
+
+# The pictures of the report's page in docs/images.
+screenshots: setup $(CHROMIUM)
+	@PYTHONPATH=build/collections:tests/integration $(BIN)/python tests/integration/screenshots.py
 
 # What a run costs beside what it is compared with, as a table and as build/bench.json. ROWS='no-op|one peer' measures only those, RUNS=1 once.
 bench: setup

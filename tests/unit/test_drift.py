@@ -49,7 +49,9 @@ def test_nothing_to_do_is_no_difference_but_a_node_that_cannot_be_asked_is_one()
     sound = [answer("node1"), answer("node2")]
     assert not drift(sound, "prod", WHEN)["differs"]
     for how in ("failed", "unreachable"):
-        report = drift([*sound, answer("node3", msg="no route to host", **{how: True})], "prod", WHEN)
+        report = drift(
+            [*sound, Answer("node3", "podnet.baremetal.vxlan_peers", "look", {"msg": "no route to host", how: True})], "prod", WHEN
+        )
         assert report["differs"]
         assert (report["nodes"]["node3"]["state"], report["nodes"]["node3"]["reason"]) == (how, "no route to host")
 
