@@ -25,6 +25,8 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Fa
 
 DIRECTORY = "/run/podnet-lab"
 SWITCH = "switch"
+# Nodes share the machine's one table of neighbours (arp_tbl), with room for gc_thresh3; permanent ones do not count (neigh_alloc()).
+FEW = 20
 IPV6 = 6
 PRIVATE = ("/run/", "/tmp/")  # empty in a node
 LAYERS = ("/", "/dev", "/home", "/opt", "/srv", "/usr", "/var")  # copied on write, each where it is a mount of its own
@@ -456,6 +458,10 @@ def _wire(records: Sequence[Record], made: Sequence[Record]) -> None:
     _ip(switch, [line for record in made for line in _port(record)])
     for record in made:
         _ip(record, _interface(record.node))
+    nodes = [record for record in records if record != switch]
+    if made and len(nodes) > FEW:
+        for record in nodes:
+            _ip(record, [line for other in nodes if other != record for line in _known(other.node)])
 
 
 def _port(record: Record) -> list[str]:
@@ -464,7 +470,7 @@ def _port(record: Record) -> list[str]:
     mtu, pid = record.node.mtu, record.pid
     return [
         *(f"address replace {network[-2]}/{network.prefixlen} dev br0 nodad" for network in networks),
-        f"link add port{pid} mtu {mtu} master br0 up type veth peer name eth0 mtu {mtu} netns {pid}",
+        f"link add port{pid} mtu {mtu} master br0 up type veth peer name eth0 mtu {mtu} address {_mac(record.node)} netns {pid}",
     ]
 
 
@@ -476,6 +482,18 @@ def _interface(node: Node) -> list[str]:
         "link set eth0 up",
         *(f"route add {'::/0' if gateway.version == IPV6 else 'default'} via {gateway}" for gateway in gateways),
     ]
+
+
+def _mac(node: Node) -> str:
+    """Follows from the node's first address: 02:04 or 02:06 and its last four bytes."""
+    address = ipaddress.ip_interface(node.addresses[0]).ip
+    return ":".join(f"{byte:02x}" for byte in (2, address.version, *address.packed[-4:]))
+
+
+def _known(node: Node) -> list[str]:
+    """Commands for the others: who is known need not be asked for by ARP, and takes no room in the table."""
+    addresses = (address.partition("/")[0] for address in node.addresses)
+    return [f"neigh replace {address} lladdr {_mac(node)} dev eth0 nud permanent" for address in addresses]
 
 
 def _ip(record: Record, lines: Sequence[str]) -> None:

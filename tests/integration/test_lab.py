@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.podnet.baremetal.plugins.module_utils._lab import FEW
 from labs import (
     CHECKOUT,
     INVENTORY,
@@ -229,6 +230,18 @@ def test_a_lab_can_be_made_again_grown_shrunk_and_taken_away(lab_directory: str)
     assert fewer["diff"]["before"] == f"{node(2)}\n{node(3)}\n"
     ask(["lab: take away switch", f"lab: take away {node(1)}"], {"directory": lab_directory, "state": "absent"})
     assert not os.path.exists(lab_directory)
+
+
+def test_many_nodes_know_each_other_also_those_that_were_there_before(lab_directory: str) -> None:
+    """The machine's one table of neighbours has no room for all pairs of fifty nodes."""
+    shown = ("ip", "-oneline", "neigh", "show", "dev", "eth0", "nud", "permanent")
+    lab_module(options(lab_directory, FEW))
+    here = Lab(lab_directory)
+    assert here.run("node1", *shown).stdout == ""
+    lab_module(options(lab_directory, FEW + 1))
+    others = [f"198.51.100.{number} lladdr 02:04:c6:33:64:{number:02x} PERMANENT" for number in range(2, FEW + 2)]
+    assert sorted(map(str.strip, here.run("node1", *shown).stdout.splitlines())) == sorted(others)
+    here.run(f"node{FEW + 1}", "ping", "-c", "1", "-W", "2", "198.51.100.1")
 
 
 def test_a_node_with_another_mtu_is_another_node(lab_directory: str) -> None:
