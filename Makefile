@@ -145,7 +145,7 @@ INSTALLED := $(RELEASE)/collections/ansible_collections
 # As on a machine that has no checkout, with nodes beside those of the demonstration.
 RELEASED := cd $(RELEASE) && env --unset=ANSIBLE_CONFIG ANSIBLE_COLLECTIONS_PATH=$(CURDIR)/$(RELEASE)/collections ANSIBLE_PIPELINING=true \
 	ANSIBLE_INVENTORY_ENABLED=podnet.baremetal.lab PODNET_LAB_DIRECTORY=/run/podnet-release ansible-playbook --inventory lab \
-	--extra-vars podnet_ledger=$(CURDIR)/$(RELEASE)/ledger.json --extra-vars demo_table=$(CURDIR)/$(RELEASE)/demo.txt
+	--extra-vars podnet_ledger=$(CURDIR)/$(RELEASE)/ledger.json --extra-vars verify_report_directory=$(CURDIR)/$(RELEASE)/verification
 
 # The archive of what is committed, with its changelog; and the demonstration by the collection that was installed from it.
 release: setup
@@ -157,12 +157,9 @@ release: setup
 	@ln -s $(addprefix $(CURDIR)/$(COLLECTIONS)/,ansible community kubernetes) $(INSTALLED)
 	@ansible-galaxy collection install --force --offline --no-deps --collections-path $(RELEASE)/collections $(ARCHIVE)
 	@cp -r $(INSTALLED)/podnet/baremetal/inventories/lab $(RELEASE)
-	@$(RELEASED) podnet.baremetal.lab_up
-	@$(RELEASED) podnet.baremetal.site
-	@$(RELEASED) podnet.baremetal.site | tee again.txt
-	@! grep --quiet 'changed=[^0]' $(RELEASE)/again.txt
-	@$(RELEASED) podnet.baremetal.demo
-	@$(RELEASED) podnet.baremetal.lab_down
-	@cat $(RELEASE)/demo.txt
-	@! grep --quiet "NO ANSWER" $(RELEASE)/demo.txt
+	@trap 'cd $(CURDIR) && $(RELEASED) podnet.baremetal.lab_down' EXIT; set -e -o pipefail; for play in lab_up site site verify; do \
+		$(RELEASED) podnet.baremetal.$$play | tee $$play.txt; cd $(CURDIR); \
+	done
+	@! grep --quiet 'changed=[^0]' $(RELEASE)/site.txt
+	@grep --quiet 'Everything that was tested is as it should be' $(RELEASE)/verify.txt
 	@echo "$(ARCHIVE) is what its users get. It was installed and tried."
