@@ -201,7 +201,7 @@ def _sizes(of: Mesh, name: str, node: Node) -> Iterator[Finding]:
     bridge, pod, said = node["bridge"], node["pod"], node["subnet_env"]
     inner = [
         ("the pod", pod["mtu"] if pod else 0),
-        ("the bridge", bridge["mtu"] if bridge else 0),
+        ("the bridge", bridge["mtu"] if bridge and pod else 0),  # a bridge without a port has 1500, whatever it was (br_mtu_min())
         ("subnet.env", said["mtu"] if said else 0),
     ]
     for device in vteps(node)[:1]:

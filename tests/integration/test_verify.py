@@ -47,6 +47,11 @@ class Cluster:
         # Lifetimes, and which address host-local gives out next.
         return sorted(line for line in lines if not any(word in line for word in ("valid_lft", "last_reserved_ip", "linkdown")))
 
+    def settled(self) -> list[str]:
+        """The dump, once the kernel has seen that the bridges have no pod any more (linkwatch_event()) and is sure of all addresses."""
+        assert eventually(lambda: not any(" cni0: <BROADCAST" in line or "tentative" in line for line in self.dump()))
+        return self.dump()
+
     def pods(self) -> list[str]:
         return [node for node in NODES if self.lab.run(node, "test", "-e", POD, check=False).returncode == 0]
 
@@ -102,12 +107,12 @@ def test_every_node_and_pod_reaches_all_others_and_a_second_run_finds_and_leaves
             end = "0" if path["to"] != path["from"] else "1"
             assert path["seen"] == (pods[path["from"]] if path["source"] == "pod" else f"{subnets[path['from']]}.{end}")
         assert cluster.pods() == []
-        dumps.append(cluster.dump())
+        dumps.append(cluster.settled())
     assert dumps[0] == dumps[1]
 
 
 def test_a_run_that_is_killed_leaves_nothing(cluster: Cluster) -> None:
-    before = cluster.dump()
+    before = cluster.settled()
     variables = {"podnet_lab_directory": cluster.lab.directory, "verify_packets": 1000, "verify_lifetime": 2, **cluster.variables}
     command = [str(Path(sys.executable).parent / "ansible-playbook"), f"--inventory={INVENTORY}", "--extra-vars", json.dumps(variables)]
     with subprocess.Popen(
@@ -141,7 +146,7 @@ def test_what_one_node_lacks_does_not_keep_the_others_from_being_verified(cluste
 
 
 def test_under_check_no_pod_is_attached_and_a_sample_goes_on_where_the_last_report_ended(cluster: Cluster) -> None:
-    before = cluster.dump()
+    before = cluster.settled()
     Path(cluster.variables["verify_report_directory"], "verification.json").write_text(json.dumps({"sample": {"run": 4}}))
     run = cluster.play("verify", "--check", verify_full_mesh=2, verify_sample=1).succeeded()
     found = probes(run)

@@ -237,6 +237,14 @@ def test_what_a_device_has_wrong_is_said_once(field: str, value: object, cause: 
     assert (found["cause"], found["nodes"][0]) == (cause, "node2")
 
 
+def test_the_mtu_of_a_bridge_counts_only_where_a_pod_hangs_on_it() -> None:
+    made = document()
+    made["nodes"]["node1"]["bridge"] = {"name": "cni0", "addresses": ["172.20.1.1/24"], "mtu": 1500}
+    assert only(made)["cause"] == "mtu"
+    made["nodes"]["node1"]["pod"] = None
+    assert problems(made) == []
+
+
 def test_a_node_without_a_device_has_that_problem_alone_unless_it_reaches_pods_by_its_underlay() -> None:
     made = document(ledger=False)
     first = made["nodes"]["node1"]
