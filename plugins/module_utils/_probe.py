@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
+from ipaddress import ip_address
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change
@@ -108,11 +109,17 @@ def mesh(options: Mapping[str, Any]) -> Mesh:
     for option in ("count", "timeout"):
         if options[option] < 1:
             raise refuse(node, option, options[option], "a number from 1 on would be accepted")
-    address, _colon, port = (options["service"] or "192.0.2.1:1").rpartition(":")
-    if not address or not port.isdecimal() or not 0 < int(port) <= LONGEST:
+    if options["service"] and not _is_service(options["service"]):
         raise refuse(node, "service", options["service"], "an address with a port would be accepted, such as 10.68.0.1:443")
     require_net_admin(node)
     return Mesh(node, options)
+
+
+def _is_service(text: str) -> bool:
+    address, _colon, port = text.rpartition(":")
+    with suppress(ValueError):
+        return bool(ip_address(address.strip("[]"))) and 0 < int(port.encode("ascii")) <= LONGEST
+    return False
 
 
 def _places(netns: str | None) -> dict[str, Enter]:

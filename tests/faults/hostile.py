@@ -14,11 +14,14 @@ from typing import Any
 from ansible_collections.podnet.baremetal.plugins.filter.podnet import FilterModule
 from ansible_collections.podnet.baremetal.plugins.module_utils import _adopt, _conflist, _inputs
 from ansible_collections.podnet.baremetal.plugins.module_utils._files import files_target
+from ansible_collections.podnet.baremetal.plugins.module_utils._guard import guard_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._info import subnet_env_of
 from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import parse
 from ansible_collections.podnet.baremetal.plugins.module_utils._nft import nft_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import pack_plan
 from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Host, Network
+from ansible_collections.podnet.baremetal.plugins.module_utils._probe import mesh
+from ansible_collections.podnet.baremetal.plugins.module_utils._responder import echo_pod
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._flannel_keys import lease_of
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._place import etcd_place
 
@@ -143,6 +146,14 @@ CONFLIST: dict[str, Any] = {
         {"type": "portmap", "capabilities": {"portMappings": True}, "ipam": {"type": "host-local"}},
     ],
 }
+ECHO: dict[str, Any] = {
+    "node": "node1",
+    "state": "present",
+    "port": 8473,
+    "lifetime": 300,
+    "timeout": 60,
+    "plugin_directory": "/opt/cni/bin",
+}
 OF_A_NODE: dict[str, Any] = {
     "metadata": {
         "name": "node1",
@@ -214,6 +225,11 @@ def _of_texts() -> dict[str, Callable[[Any], Any]]:
         ),
         "file: path": lambda text: files_target("node1", _file(path=text)).name,
         "file: mode": lambda text: files_target("node1", _file(mode=text)).name,
+        "guard: ranges": lambda text: guard_target(
+            "node1", {"state": "armed", "seconds": 60, "ranges": [text], "token": "", "program": ""}
+        ),
+        "pod_echo: name": lambda text: echo_pod({**ECHO, "name": text}),
+        "mesh_probe: service": lambda text: mesh({"node": "node1", "count": 3, "timeout": 1, "service": text}),
         "table: name": lambda text: nft_target("node1", {**TABLE, "name": text}),
         "conflist: text": lambda text: _conflist.parsed(text, "node1"),
         "ledger: text": lambda text: parse(text.encode("utf-8", "surrogatepass"), "ledger.json"),
