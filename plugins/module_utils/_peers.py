@@ -146,12 +146,11 @@ class PeersTarget:
     def _look(self, wanted: Wanted) -> tuple[list[Entry], list[Entry]]:
         """What is wanted and not there, and what is there and stands in its place or is to go."""
         seen, others = self._compare(wanted)
-        few = len(wanted.heads) - len(seen) <= FEW
-        if wanted.twice and (others or not few):
+        if wanted.twice and (others or len(wanted.heads) - len(seen) > FEW):
             seen_again, others_again = self._compare(wanted)
             seen, others = seen | seen_again, [entry for entry in others if entry in set(others_again)]
         missing = [wanted.entry(row) for head, row in wanted.heads.items() if head not in seen]
-        if wanted.twice and few:
+        if wanted.twice and len(missing) <= FEW:
             missing = [entry for entry in missing if not self._tables.has(entry)]
         keys = {entry.key for entry in missing} if others else set()
         return missing, [entry for entry in others if entry.key in keys or self._surplus(entry, wanted)]
