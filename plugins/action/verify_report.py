@@ -16,11 +16,12 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
 from ansible_collections.podnet.baremetal.plugins.module_utils._files import write_atomically
 from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import read
 from ansible_collections.podnet.baremetal.plugins.module_utils._report_arguments import ARGUMENTS
 from ansible_collections.podnet.baremetal.plugins.plugin_utils import _report_page
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._controller import ControllerAction
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._problems import problems
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._report import figures, verdict
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._report_document import POD, PROBE, TABLES, document
@@ -33,23 +34,14 @@ MODE = 0o644
 NETWORK = ("cluster_cidrs", "service_cidrs", "vni", "port", "mtu")
 
 
-class ActionModule(ActionBase):
-    """Runs once, in Ansible's own process."""
+class ActionModule(ControllerAction):
+    """Runs once."""
 
-    _requires_connection = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        try:
-            _result, options = ActionBase.validate_argument_spec(self, argument_spec=ARGUMENTS)
-            return {**result, **self._reported(options, task_vars or {})}
-        except (Refused, Failed) as error:
-            return {**result, "failed": True, "msg": str(error), "commands": []}
-
-    def _reported(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+    def work(self, variables: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+        _result, options = ActionBase.validate_argument_spec(self, argument_spec=ARGUMENTS)
         found = self._document(options, variables)
         directory = self._loader.path_dwim(options["directory"])
-        files = [] if self._task.check_mode else _written(directory, found)
+        files = [] if check else _written(directory, found)
         Display().display("\n" + table(found, shutil.get_terminal_size().columns) + "\n")
         for path in files:
             Display().display(path)

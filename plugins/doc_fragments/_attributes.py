@@ -41,6 +41,25 @@ options:
     type: str
 """
 
+    ATTACHMENT = r"""
+options:
+  conflist:
+    description: The configuration to attach by; if not given, the first of O(conflist_directory), which is what a runtime takes.
+    type: str
+  conflist_directory:
+    description: Where the runtime's configurations are.
+    type: str
+    default: /etc/cni/net.d
+  plugin_directory:
+    description: Where the plugins are, one directory or several with colons between.
+    type: str
+    default: /opt/cni/bin
+  timeout:
+    description: How many seconds a plugin may take.
+    type: int
+    default: 60
+"""
+
     OWNER = r"""
 options:
   beside_flanneld:

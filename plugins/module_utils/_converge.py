@@ -78,15 +78,25 @@ def converge(target: Target[C], *, check: bool) -> Outcome:
 
 
 def answer(target: Callable[[], Target[C]], *, check: bool, diff: bool) -> dict[str, Any]:
-    """The result of a task, whoever runs it: what was done, or the sentence that says why not and what was done until then."""
+    """The result of a task on a node, whoever runs it."""
+
+    def work() -> dict[str, Any]:
+        try:
+            return converge(target(), check=check).result(diff=diff)
+        except OSError as error:  # while the target was made, which only looks
+            raise failed("the node cannot be looked at", error) from error
+
+    return told(work)
+
+
+def told(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What was done, or the sentence that says why not and what was done until then."""
     try:
-        return converge(target(), check=check).result(diff=diff)
+        return work()
     except Refused as error:
         return {"failed": True, "changed": False, "msg": str(error), "commands": []}
     except Failed as error:
         return {"failed": True, "changed": bool(error.done), "msg": str(error), "commands": list(error.done)}
-    except OSError as error:  # while the target was made, which only looks
-        return {"failed": True, "changed": False, "msg": str(failed("the node cannot be looked at", error)), "commands": []}
 
 
 def _settled(target: Target[C]) -> list[C]:

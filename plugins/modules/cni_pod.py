@@ -32,17 +32,6 @@ options:
       - The network namespace, a path; C(/run/netns/NAME) if not given.
       - One below C(/run/netns) is made if it is missing. O(state=absent) removes the default one.
     type: str
-  conflist:
-    description: The configuration to attach by; if not given, the first of O(conflist_directory), which is what a runtime takes.
-    type: str
-  conflist_directory:
-    description: Where the runtime's configurations are.
-    type: str
-    default: /etc/cni/net.d
-  plugin_directory:
-    description: Where the plugins are, one directory or several with colons between.
-    type: str
-    default: /opt/cni/bin
   ifname:
     description: The name of the interface in the namespace.
     type: str
@@ -68,14 +57,11 @@ options:
       host_ip:
         description: The node's address, if it is not to be all of them.
         type: str
-  timeout:
-    description: How many seconds a plugin may take.
-    type: int
-    default: 60
 seealso:
   - module: podnet.baremetal.cni_conflist
 extends_documentation_fragment:
   - podnet.baremetal._attributes
+  - podnet.baremetal._attributes.attachment
   - podnet.baremetal._attributes.state
   - podnet.baremetal._attributes.node
 """

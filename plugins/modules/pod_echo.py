@@ -36,26 +36,12 @@ options:
     description: How many seconds it waits for the next question.
     type: int
     default: 300
-  conflist:
-    description: The configuration to attach by; if not given, the first of O(conflist_directory), which is what a runtime takes.
-    type: str
-  conflist_directory:
-    description: Where the runtime's configurations are.
-    type: str
-    default: /etc/cni/net.d
-  plugin_directory:
-    description: Where the plugins are, one directory or several with colons between.
-    type: str
-    default: /opt/cni/bin
-  timeout:
-    description: How many seconds a plugin may take.
-    type: int
-    default: 60
 seealso:
   - module: podnet.baremetal.cni_pod
   - module: podnet.baremetal.mesh_probe
 extends_documentation_fragment:
   - podnet.baremetal._attributes
+  - podnet.baremetal._attributes.attachment
   - podnet.baremetal._attributes.state
   - podnet.baremetal._attributes.node
 """

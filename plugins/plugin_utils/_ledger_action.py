@@ -1,7 +1,7 @@
 # Copyright (c) 2026 podnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the actions that change the ledger have in common: check mode, errors, and the copy for later tasks. Does I/O on the ledger."""
+"""What the actions that change the ledger have in common: where it is, and the copy for later tasks. Does I/O on the ledger."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
 from ansible_collections.podnet.baremetal.plugins.module_utils._ledger import LedgerFile
 from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Ledger
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._controller import ControllerAction
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._etcd_ledger import EtcdLedger, settled, target
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._place import etcd_place
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._plans import leave_copy
@@ -21,19 +20,8 @@ ETCD_FILES = ("etcd_ca", "etcd_certificate", "etcd_key")
 Target = Callable[[], "LedgerFile | EtcdLedger"]
 
 
-class LedgerAction(ActionBase):
-    """Runs in Ansible's own process, and brings a ledger to what its task wants."""
-
-    _requires_connection = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        try:
-            return {**result, **self._settled(self.target(task_vars or {}))}
-        except Refused as error:
-            return {**result, "failed": True, "msg": str(error), "commands": []}
-        except Failed as error:
-            return {**result, "failed": True, "msg": str(error), "commands": list(error.done), "changed": bool(error.done)}
+class LedgerAction(ControllerAction):
+    """Brings a ledger to what its task wants."""
 
     @abstractmethod
     def target(self, variables: Mapping[str, Any]) -> Target:
@@ -51,9 +39,8 @@ class LedgerAction(ActionBase):
         files = {option: self._loader.path_dwim(options[option]) for option in ETCD_FILES if options[option]}
         return target(place, {**options, **files}, change)
 
-    def _settled(self, make: Target) -> dict[str, Any]:
-        check = self._task.check_mode
-        ledger, outcome = settled(make, check=check)
+    def work(self, variables: Mapping[str, Any], *, check: bool) -> dict[str, Any]:
+        ledger, outcome = settled(self.target(variables), check=check)
         result = outcome.result(diff=True)
         # etcd is asked once a run: what later tasks need is a file, too.
         copied = isinstance(ledger, EtcdLedger) or (check and bool(outcome.changes))
