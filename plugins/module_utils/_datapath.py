@@ -20,6 +20,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._filters import f
 from ansible_collections.podnet.baremetal.plugins.module_utils._generation import RECORD, recorded
 from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import Kernel
 from ansible_collections.podnet.baremetal.plugins.module_utils._links import read_sysctl
+from ansible_collections.podnet.baremetal.plugins.module_utils._netns import mtu_to
 from ansible_collections.podnet.baremetal.plugins.module_utils._peer_sets import admitted
 from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import passing_neighbours, way_to
 
@@ -37,7 +38,6 @@ COUNTED = {
 COLUMNS = {"rx_packets": 1, "rx_errors": 2, "rx_dropped": 3, "tx_packets": 9, "tx_errors": 10, "tx_dropped": 11}
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.bridge.bridge-nf-call-iptables")
 # linux/in.h, linux/in6.h
-MTU_OF: dict[int, tuple[int, int]] = {socket.AF_INET: (socket.IPPROTO_IP, 14), socket.AF_INET6: (socket.IPPROTO_IPV6, 24)}
 
 
 class Datapath(NamedTuple):
@@ -90,7 +90,7 @@ class Datapath(NamedTuple):
             yield {"name": "conntrack", "used": tracked or 0, "limit": limit}
 
     def _way(self, underlay: str) -> dict[str, Any]:
-        return {"interface": way_to(self.kernel.tables.socket, underlay), "mtu": _mtu_to(underlay, self.options["port"])}
+        return {"interface": way_to(self.kernel.tables.socket, underlay), "mtu": mtu_to(underlay) or 0}
 
     def _routes(self) -> Iterator[tuple[str, str]]:
         networks = [ip_network(cidr) for cidr in self.options["cluster_cidrs"] or self.subnet_env.get("networks", [])]
@@ -141,15 +141,6 @@ def _settings(links: Sequence[str]) -> Iterator[tuple[str, int]]:
 def _number(sysctl: str) -> int | None:
     found = read_sysctl("", sysctl)
     return int(found.value) if found else None
-
-
-def _mtu_to(address: str, port: int) -> int:
-    """What the kernel sends there in one piece: the interface's MTU, a route's, or what the path was found to take. Sends nothing."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asking:
-        asking.connect((address, port))
-        return asking.getsockopt(*MTU_OF[family])
-    return 0
 
 
 def _ruleset() -> str:

@@ -34,7 +34,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._echoes import (
     ways,
 )
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import refuse
-from ansible_collections.podnet.baremetal.plugins.module_utils._netns import inside, is_namespace
+from ansible_collections.podnet.baremetal.plugins.module_utils._netns import inside, is_namespace, mtu_to
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import NAMESPACE, node_name, require_net_admin
 
 T = TypeVar("T")
@@ -44,11 +44,10 @@ LONGEST = 65535
 BUFFER = 1 << 22  # bytes: replies of a whole round, while something else runs on this CPU
 # asm-generic/socket.h, linux/in.h, linux/in6.h, linux/icmp.h, linux/icmpv6.h; Python names not all of them.
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
-IP_MTU_DISCOVER, IP_RECVERR, IP_MTU, IP_PMTUDISC_PROBE = 10, 11, 14, 3
-IPV6_MTU_DISCOVER, IPV6_MTU, IPV6_RECVERR = 23, 24, 25
+IP_MTU_DISCOVER, IP_RECVERR, IP_PMTUDISC_PROBE = 10, 11, 3
+IPV6_MTU_DISCOVER, IPV6_RECVERR = 23, 25
 SOL_RAW, ICMP_FILTER, ICMPV6_FILTER = 255, 1, 1
 MSG_ERRQUEUE = 0x2000
-DISCARD = 9  # a port for a socket that sends nothing
 KUBELET = b"kubelet\n"
 
 
@@ -138,22 +137,9 @@ def _key(way: Way) -> Key:
     return way.source, "pod" if way.target == "pod" else "other", ":" in way.address
 
 
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-
-
 def _with_mtu(found: Sequence[Way], source: str) -> list[Way]:
     """The ways from here, with what the kernel would send unfragmented along their routes; no packet is sent for it."""
-    return [way._replace(mtu=_mtu(way.address)) for way in found if way.source == source]
-
-
-def _mtu(address: str) -> int | None:
-    family = _family(address)
-    level, option = (socket.IPPROTO_IPV6, IPV6_MTU) if family == socket.AF_INET6 else (socket.IPPROTO_IP, IP_MTU)
-    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asking:  # without a route: the packets will say so
-        asking.connect((address, DISCARD))
-        return asking.getsockopt(level, option)
-    return None
+    return [way._replace(mtu=mtu_to(way.address)) for way in found if way.source == source]
 
 
 # --- sockets ------------------------------------------------------------------------------------------------------------------------

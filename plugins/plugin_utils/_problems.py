@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
+from ansible_collections.podnet.baremetal.plugins.module_utils._filters import TRANSLATES
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._findings import (
     ANSWER,
     PEERS,
@@ -35,7 +36,6 @@ ENDS = ("pod", "node")
 OURS = "podnet"  # the table that the role flannel makes
 RULE = re.compile(r"nft (?P<family>\S+) (?P<table>\S+) (?P<chain>\S+): (?P<text>.*?)(?: # handle (?P<handle>\d+))?")
 POLICY = re.compile(r"\bhook (\w+) .*policy drop;")
-TRANSLATES = re.compile(r"\b(masquerade|snat)\b")
 UNUSED = re.compile(r"\bcounter packets 0 ")
 FROM = re.compile(r"\bsaddr ([0-9a-f.:/]+) ")
 
