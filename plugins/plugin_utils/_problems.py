@@ -26,12 +26,11 @@ from ansible_collections.podnet.baremetal.plugins.plugin_utils._findings import 
     findings,
     listed,
     mesh,
-    vteps,
 )
-from ansible_collections.podnet.baremetal.plugins.plugin_utils._verification import Document, Node, Path, Problem
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._paths import LOSS, SOURCE, addresses_of, failures
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._verification import Document, Path, Problem
 
 BETWEEN = "between "
-SOURCE, LOSS = "source", "loss"
 ENDS = ("pod", "node")
 OURS = "podnet"  # the table that the role flannel makes
 RULE = re.compile(r"nft (?P<family>\S+) (?P<table>\S+) (?P<chain>\S+): (?P<text>.*?)(?: # handle (?P<handle>\d+))?")
@@ -45,7 +44,7 @@ def problems(document: Document) -> list[Problem]:
     of = mesh(document)
     blamed = Counter(dict.fromkeys(findings(of), 0))
     diagnosis = Diagnosis(of, _by_place(blamed), _by_pair(document["paths"]))
-    blamed.update(diagnosis.reason(path, kind) for path in document["paths"] for kind in _failures(of, path))
+    blamed.update(diagnosis.reason(path, kind) for path in document["paths"] for kind in failures(path, of.nodes))
     return sorted(_grouped(blamed), key=lambda problem: (problem["severity"], -problem["paths"], problem["cause"], problem["nodes"]))
 
 
@@ -63,39 +62,6 @@ def _by_pair(paths: Iterable[Path]) -> Mapping[tuple[str, str], list[Path]]:
     for path in paths:
         by_pair[path["from"], path["to"]].append(path)
     return by_pair
-
-
-def _failures(of: Mesh, path: Path) -> Iterator[str]:
-    """In which ways a path is not what it should be."""
-    if not path["received"]:
-        yield REACH
-        return
-    if path["received"] < path["sent"]:
-        yield LOSS
-    if path["answered"] not in ("", path["to"]):
-        yield ANSWER
-    elif _is_translated(of, path):
-        yield SOURCE
-    if path["fits"] is False or path["above"]:
-        yield SIZE
-
-
-def _is_translated(of: Mesh, path: Path) -> bool:
-    """Whether the other end saw another source: a pod's own address is known, of a node's that it is none of the other node's."""
-    seen, sender, receiver = path["seen"], of.nodes.get(path["from"]), of.nodes.get(path["to"])
-    if not seen or path["target"] != "pod" or not sender:
-        return False
-    if path["source"] == "pod":
-        return bool(sender["pod"]) and seen not in (sender["pod"] or {"addresses": []})["addresses"]
-    return bool(receiver) and path["from"] != path["to"] and seen in _addresses(receiver)
-
-
-def _addresses(node: Node | None) -> list[str]:
-    if not node:
-        return []
-    bridge = node["bridge"]["addresses"] if node["bridge"] else []
-    own = [*bridge, *(address for device in vteps(node) for address in device["addresses"])]
-    return [*(each.split("/")[0] for each in own), *node["underlay"]]
 
 
 class Diagnosis(NamedTuple):
@@ -205,7 +171,7 @@ class Diagnosis(NamedTuple):
 
     def _translated(self, path: Path) -> Finding:
         here, there = path["from"], path["to"]
-        at = next((name for name in (there, here) if path["seen"] in _addresses(self.of.nodes.get(name))), here)
+        at = next((name for name in (there, here) if path["seen"] in addresses_of(self.of.nodes.get(name))), here)
         text = f"Packets from the {path['source']} of {here} come to pods on {there} as from {path['seen']}: {at} masquerades them"
         rules = filter(None, map(RULE.fullmatch, self.of.nodes[at]["filters"] if at in self.of.nodes else []))
         found = sorted((rule for rule in rules if TRANSLATES.search(rule["text"])), key=_unlikely)

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import NamedTuple
 
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._findings import ANSWER, REACH, SIZE
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._paths import LOSS, SOURCE, failures
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._verification import Document, Node, Path, Problem
 
 DIGITS = re.compile(r"(\d+)")
@@ -52,25 +54,14 @@ def figures(document: Document) -> Figures:
 
 def fault(path: Path, nodes: Mapping[str, Node]) -> str:
     """What is wrong with a path, in a few words; "" for nothing."""
-    if not path["received"]:
-        return path["error"] or "no answer"
-    if path["answered"] and path["answered"] != path["to"]:
-        return f"answered by {path['answered']}"
-    if _translated(path, nodes):
-        return f"seen as {path['seen']}"
-    if path["fits"] is False:
-        return "a packet of the MTU does not fit"
-    if path["above"]:
-        return "a packet above the MTU went through"
-    lost = path["sent"] - path["received"]
-    return f"{lost} of {path['sent']} lost" if lost else ""
-
-
-def _translated(path: Path, nodes: Mapping[str, Node]) -> bool:
-    """Whether a pod saw another pod by an address that is none of its own."""
-    pod = nodes[path["from"]]["pod"] if path["from"] in nodes else None
-    between_pods = path["source"] == path["target"] == "pod"
-    return bool(between_pods and pod and path["seen"] and path["seen"] not in pod["addresses"])
+    words = {
+        REACH: path["error"] or "no answer",
+        ANSWER: f"answered by {path['answered']}",
+        SOURCE: f"seen as {path['seen']}",
+        SIZE: "a packet of the MTU does not fit" if path["fits"] is False else "a packet above the MTU went through",
+        LOSS: f"{path['sent'] - path['received']} of {path['sent']} lost",
+    }
+    return next((words[kind] for kind in failures(path, nodes)), "")
 
 
 def verdict(document: Document) -> str:

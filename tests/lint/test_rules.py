@@ -51,6 +51,7 @@ PURE_ON_THE_CONTROLLER = (
     "_findings",
     "_flannel_keys",
     "_occupied",
+    "_paths",
     "_place",
     "_problems",
     "_report",
