@@ -63,7 +63,7 @@ class Cluster:
         )
         limit = [f"--limit={','.join(f'node{number}' for number in range(1, hosts + 1))}"] if hosts else []
         command = [*playbook(path, self.directory / "hosts.yml", {}), *limit]
-        seconds, _ = cpu(lambda: answer(command, env=environment))
+        seconds, _answer = cpu(lambda: answer(command, env=environment))
         sizes = [int(line) for line in calls.read_text().split()]
         return Run(hosts or self.n, seconds, len(sizes), sum(sizes), json.loads(tasks.read_text()))
 
@@ -101,10 +101,10 @@ def controller(play: str, n: int, runs: int, scratch: Path, few: int = FEW) -> I
     alone = Cluster(scratch / f"{play}-1-for-{n}", 1)
     for cluster in (*clusters, alone):
         cluster.make()
-    start = median(alone.run(PLAYBOOKS / "empty.yml").seconds for _ in range(runs))
+    start = median(alone.run(PLAYBOOKS / "empty.yml").seconds for _time in range(runs))
     yield Row(f"{EMPTY}, {play}", 1, "s CPU", [start])
     sides: tuple[list[Run], list[Run]] = ([], [])
-    for _ in range(runs):
+    for _time in range(runs):
         for cluster, side in zip(clusters, sides):
             side.append(cluster.run(PLAYS[play]).no_op())
     yield from _rows(play, *sides, start)
@@ -119,7 +119,7 @@ def part(n: int, runs: int, scratch: Path, few: int = FEW) -> Iterator[Row]:
     for cluster in clusters:
         cluster.make()
     sides: tuple[list[float], list[float]] = ([], [])
-    for _ in range(runs):
+    for _time in range(runs):
         for cluster, side in zip(clusters, sides):
             one, some = (cluster.run(PLAYS["site"], hosts).no_op().seconds for hosts in (1, few))
             side.append((some - one) / (few - 1) * 1000)
