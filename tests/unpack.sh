@@ -10,8 +10,10 @@ if ! command -v apt-get >/dev/null; then
 fi
 
 fetch() {
-    needed=$(apt-get install --simulate --no-install-recommends $packages | sed -n 's/^Inst \([^ ]*\) .*/\1/p')
-    apt-get download --quiet=2 $packages $needed
+    {
+        echo "$packages"
+        echo "$packages" | xargs apt-get install --simulate --no-install-recommends | sed -n 's/^Inst \([^ ]*\) .*/\1/p'
+    } | xargs apt-get download --quiet=2
 }
 
 echo "Unpacking $packages into $directory ..."

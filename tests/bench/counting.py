@@ -47,7 +47,7 @@ def changing(data: bytes) -> int:
     """How many of the messages in one packet make, change or delete something."""
     found, offset = 0, 0
     while offset + HEADER.size <= len(data):
-        length, kind, *_ = HEADER.unpack_from(data, offset)
+        length, kind, *_rest = HEADER.unpack_from(data, offset)
         found += kind >= RTM_BASE and (kind - RTM_BASE) % 4 != RTM_GET
         offset += max(length + 3 & ~3, HEADER.size)
     return found

@@ -101,7 +101,7 @@ class Side:
 
     def cpu(self) -> float:
         """CPU seconds of the work, the mean of one run's."""
-        return sum(self._once() for _ in range(self.times)) / self.times
+        return sum(self._once() for _time in range(self.times)) / self.times
 
     def _once(self) -> float:
         self.prepare()

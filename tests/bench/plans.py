@@ -58,10 +58,10 @@ def write(path: Path, ledger: Ledger) -> None:
 def from_nothing(n: int, runs: int, scratch: Path) -> Iterator[Row]:
     addresses = {f"node{number}": underlay(number) for number in range(1, n + 1)}
     spent = [_run(addresses, scratch / f"ledger-{n}-{number}.json") for number in range(runs)]
-    yield Row("ledger and plan", n, "s CPU", [processor for processor, _ in spent], limit=1)
-    yield Row("ledger and plan, wall", n, "s", [wall for _, wall in spent], limit=1)
+    yield Row("ledger and plan", n, "s CPU", [processor for processor, _wall in spent], limit=1)
+    yield Row("ledger and plan, wall", n, "s", [wall for _processor, wall in spent], limit=1)
     path = scratch / f"ledger-{n}-0.json"
-    yield Row("ledger, read", n, "ms CPU", [_read(path) for _ in range(runs)])
+    yield Row("ledger, read", n, "ms CPU", [_read(path) for _time in range(runs)])
     yield Row("ledger, bytes", n, "kB", [path.stat().st_size / 1000])
 
 
@@ -71,7 +71,7 @@ def as_many_as_fit(n: int, runs: int, scratch: Path) -> Iterator[Row]:
     answer(*_allocation(nearly, n - 1, n))  # each node, and the network
     held = nearly.read_text()
     spent: tuple[list[float], list[float]] = ([], [])
-    for _ in range(runs):
+    for _time in range(runs):
         empty.unlink(missing_ok=True)
         spent[0].append(float(answer(*_allocation(empty, n, n + 1))))
         nearly.write_text(held)

@@ -70,7 +70,7 @@ def again(n: int, runs: int, scratch: Path) -> Iterator[Row]:
         new_device()
         ours.side(n).cpu()
         yield Row("no-op", n, "s CPU", *by_turns(ours.side(0, times=SHORT), Side(show, times=SHORT), runs), 3 if n >= LARGE else None)
-        memory = [peak_memory([*PYTHON, "-"], ours.text) for _ in range(runs)]
+        memory = [peak_memory([*PYTHON, "-"], ours.text) for _time in range(runs)]
         yield Row("no-op memory", n, "MB", memory, limit=40)
 
 

@@ -69,7 +69,7 @@ class Cluster:
         limit = [f"--limit={','.join(f'node{number}' for number in range(1, hosts + 1))}"] if hosts else []
         command = [*playbook(path, self.directory / "hosts.yml", {}), *limit]
         start = time.perf_counter()
-        seconds, (_, peak) = cpu(lambda: borne(command, env=environment))
+        seconds, (_answer, peak) = cpu(lambda: borne(command, env=environment))
         wall = time.perf_counter() - start
         sizes = [int(line) for line in calls.read_text().split()]
         return Run(hosts or self.n, seconds, wall, peak, len(sizes), sum(sizes), json.loads(tasks.read_text()))
@@ -115,10 +115,10 @@ def controller(play: str, n: int, runs: int, scratch: Path, few: int = FEW) -> I
     alone = Cluster(scratch / f"{play}-1-for-{n}", 1)
     for cluster in (*clusters, alone):
         cluster.make()
-    start = median(alone.run(PLAYBOOKS / "empty.yml").seconds for _ in range(runs))
+    start = median(alone.run(PLAYBOOKS / "empty.yml").seconds for _time in range(runs))
     yield Row(f"{EMPTY}, {play}", 1, "s CPU", [start])
     sides: tuple[list[Run], list[Run]] = ([], [])
-    for _ in range(runs):
+    for _time in range(runs):
         for cluster, side in zip(clusters, sides):
             side.append(cluster.run(PLAYS[play]).no_op())
     yield from _rows(play, *sides, start)
@@ -133,7 +133,7 @@ def part(n: int, runs: int, scratch: Path, few: int = FEW) -> Iterator[Row]:
     for cluster in clusters:
         cluster.make()
     sides: tuple[list[float], list[float]] = ([], [])
-    for _ in range(runs):
+    for _time in range(runs):
         for cluster, side in zip(clusters, sides):
             one, some = (cluster.run(PLAYS["site"], hosts).no_op().seconds for hosts in (1, few))
             side.append((some - one) / (few - 1) * 1000)
@@ -144,7 +144,7 @@ def whole(play: str, n: int, runs: int, scratch: Path) -> Iterator[Row]:
     """`whole run`: a playbook with nothing to do on all hosts of a cluster, its start included."""
     cluster = Cluster(scratch / f"{play}-whole-{n}", n)
     cluster.make()
-    done = [cluster.run(PLAYS[play]).no_op() for _ in range(runs)]
+    done = [cluster.run(PLAYS[play]).no_op() for _time in range(runs)]
     yield Row(f"whole run, {play}", n, "s CPU", [run.seconds for run in done])
     yield Row(f"whole run, memory, {play}", n, "MB", [run.peak for run in done])
     yield Row(f"whole run, bytes a node, {play}", n, "kB", [run.size / n / 1000 for run in done])
@@ -154,7 +154,7 @@ def forks(n: int, runs: int, scratch: Path, hosts: int = FEW) -> Iterator[Row]:
     """`forks`: site.yml with nothing to do by n forks, on hosts that take their time to answer."""
     cluster = Cluster(scratch / f"forks-{n}", hosts)
     cluster.make()
-    done = [cluster.run(PLAYS["site"], ANSIBLE_FORKS=str(n), BENCH_DELAY=DELAY).no_op() for _ in range(runs)]
+    done = [cluster.run(PLAYS["site"], ANSIBLE_FORKS=str(n), BENCH_DELAY=DELAY).no_op() for _time in range(runs)]
     yield Row(FORKS[0], n, "s", [run.wall for run in done])
     yield Row(FORKS[1], n, "s CPU", [run.seconds for run in done])
 

@@ -26,7 +26,7 @@ def tables(n: int, runs: int, scratch: Path) -> Iterator[Row]:
     ours = Program(peers(n)).side(n)
     memory = []
     with ExitStack() as nodes:  # all of them at once: what one gives back would be counted to the next
-        for _ in range(runs):
+        for _time in range(runs):
             nodes.enter_context(node())
             new_device()
             before = kernel_memory()

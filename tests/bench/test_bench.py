@@ -94,7 +94,7 @@ def test_both_sides_are_measured_by_turns() -> None:
 
 
 def test_the_cpu_time_is_that_of_the_children() -> None:
-    seconds, _ = cpu(lambda: subprocess.run([sys.executable, "-S", "-c", "sum(range(3_000_000))"], check=True))
+    seconds, _answer = cpu(lambda: subprocess.run([sys.executable, "-S", "-c", "sum(range(3_000_000))"], check=True))
     assert seconds > 0
 
 

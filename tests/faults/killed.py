@@ -28,13 +28,13 @@ def killed_after(stops: int, work: Callable[[], str]) -> tuple[bool, str]:
         os.write(telling, work().encode())
         os._exit(0)
     os.close(telling)
-    _, status = os.waitpid(child, 0)
-    for _ in range(stops):
+    _pid, status = os.waitpid(child, 0)
+    for _time in range(stops):
         if not os.WIFSTOPPED(status):
             break
         if libc.ptrace(PTRACE_SYSCALL, child, None, None):
             raise OSError(ctypes.get_errno(), "ptrace")
-        _, status = os.waitpid(child, 0)
+        _pid, status = os.waitpid(child, 0)
     alive = os.WIFSTOPPED(status)
     if alive:
         os.kill(child, signal.SIGKILL)

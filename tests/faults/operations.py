@@ -79,7 +79,7 @@ def _sends(send: Callable[..., Any], before: Before, after: After) -> Callable[.
         for position, message in enumerate(block):
             number = before("send")
             found = [(0, OSError(number, os.strerror(number)))] if number else send(route_socket, [message])
-            refusals += [(position, error) for _, error in found]
+            refusals += [(position, error) for _position, error in found]
             if not number:
                 after("send")
         return refusals

@@ -121,7 +121,7 @@ def is_refused(run: Any, asked: dict[str, Any]) -> bool:
         run()
     except Refused as refusal:
         sentence = str(refusal)
-        (field, value), *_ = asked.items()
+        (field, value), *_rest = asked.items()
         given = str(value[0] if isinstance(value, list) else value).removesuffix("/32").removesuffix("/128")
         assert sentence.isprintable()
         assert field.rstrip("s") in sentence or "already routed" in sentence

@@ -104,7 +104,7 @@ def test_a_module_killed_at_any_system_call_leaves_old_or_new_and_the_next_run_f
     kills, ends = 0, set[int]()
     for stops in range(1, 10_000, life.step):
         life.module(tmp_path, life.old)
-        alive, _ = killed_after(stops, lambda: "; ".join(new()))
+        alive, _told = killed_after(stops, lambda: "; ".join(new()))
         kills += alive
         for path, content in found(tmp_path).items():
             whole = content in (before.get(path), after.get(path))
@@ -127,7 +127,7 @@ def test_a_node_killed_while_it_writes_a_generation_down_knows_the_old_or_the_ne
     seen = []
     for stops in range(1, 1000):
         ledgers[0].record()
-        alive, _ = killed_after(stops, lambda: str(ledgers[1].record()))
+        alive, _told = killed_after(stops, lambda: str(ledgers[1].record()))
         known = _generation.recorded("node1")
         assert known in ledgers
         seen.append(known)

@@ -128,9 +128,9 @@ def test_two_runs_at_once_end_well_and_make_each_thing_once(node: Node) -> None:
     meeting = fork.Barrier(2)
     with ExitStack() as both:
         processes = [
-            both.enter_context(ProcessPoolExecutor(1, mp_context=fork, initializer=meet_at, initargs=(meeting,))) for _ in range(2)
+            both.enter_context(ProcessPoolExecutor(1, mp_context=fork, initializer=meet_at, initargs=(meeting,))) for _time in range(2)
         ]
-        for _ in range(PAIRS):
+        for _time in range(PAIRS):
             device(state="absent")
             runs = [running.result(timeout=60) for running in [process.submit(run_both) for process in processes]]
             assert not any(result.get("failed") for run in runs for result in run)

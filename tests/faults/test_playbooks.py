@@ -149,7 +149,7 @@ def test_playbooks_killed_at_random_moments_and_two_at_once_come_to_one_state(cl
             left.append(sum(len(each.commands) for each in then.changed))
             cluster.away()
     with ThreadPoolExecutor(2) as both:
-        for once in [both.submit(cluster.role) for _ in range(2)]:
+        for once in [both.submit(cluster.role) for _time in range(2)]:
             once.result().succeeded()
     assert cluster.shown() == golden
     assert cluster.role().succeeded().changed == []

@@ -33,7 +33,7 @@ def join(place: EtcdPlace, number: int) -> None:
     def change(ledger: Ledger | None, occupied: dict[str, str]) -> Ledger:
         return plan(ledger, NETWORK, and_the_others(ledger, [host]), occupied)
 
-    _, outcome = settled(lambda: EtcdLedger(Etcd(place, Access()), change, Flannel(place.prefix, 1, 8472)), check=False)
+    _ledger, outcome = settled(lambda: EtcdLedger(Etcd(place, Access()), change, Flannel(place.prefix, 1, 8472)), check=False)
     os.write(1, f"{name} {outcome.facts['leases'][name]['subnets'][0]}\n".encode())
 
 

@@ -147,7 +147,7 @@ def _trusting() -> ssl.SSLContext:
 
 
 def _free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _time in range(number)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
         each.close()

@@ -145,7 +145,7 @@ class Keeper:
         try:
             self._boot(list(self._machines))
             while True:
-                ready, _, _ = select.select([0, *self._running], [], [])
+                ready, _writable, _failed = select.select([0, *self._running], [], [])
                 again = [name for name in map(self._ended, filter(None, ready)) if name]
                 told = os.read(0, 1024).decode() if 0 in ready else " "
                 if not told:

@@ -80,13 +80,18 @@ def containerd(lab: Lab, node: str, log: Path) -> Iterator[Containerd]:
     lab.run(node, "install", "-m", "600", "/dev/stdin", CONFIG, input=TEXT)
     # The kernel kills nsenter with the tests, and containerd with nsenter.
     command = [*lab.enter(node), "setpriv", "--pdeathsig=KILL", str(PROGRAM), "--config", CONFIG]
-    with log.open("wb") as file, ends_with_us(command, stdout=file, stderr=file) as process:
-        socket = f"unix:/proc/{lab.pids()[node]}/root/run/containerd/containerd.sock"
-        with grpc.insecure_channel(socket) as channel:
+    socket = f"unix:/proc/{lab.pids()[node]}/root/run/containerd/containerd.sock"
+    try:
+        with (
+            log.open("wb") as file,
+            ends_with_us(command, stdout=file, stderr=file) as process,
+            grpc.insecure_channel(socket) as channel,
+        ):
             here = Containerd(channel.unary_unary("/runtime.v1.RuntimeService/Status"), log)
             assert eventually(lambda: _answers(here, process)), log.read_text()
             yield here
-    lab.run(node, "rm", "-rf", *LEFT)
+    finally:
+        lab.run(node, "rm", "-rf", *LEFT)
 
 
 def _answers(here: Containerd, process: subprocess.Popen[Any]) -> bool:

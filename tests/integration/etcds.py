@@ -169,7 +169,7 @@ def wait_for(server: Server, directory: Path) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    sockets = [create_server(("127.0.0.1", 0)) for _ in range(count)]
+    sockets = [create_server(("127.0.0.1", 0)) for _time in range(count)]
     ports = [int(each.getsockname()[1]) for each in sockets]
     for each in sockets:
         each.close()

@@ -91,8 +91,8 @@ def test_with_ansibles_own_modules_containerd_stays_without_network_until_someth
 MAIN = "/etc/containerd/config.toml"
 KUBEASZ = {"bin_dir": "/opt/kube/bin", "CLUSTER_CIDR": "172.20.0.0/16", "SERVICE_CIDR": "10.68.0.0/16", "NODE_CIDR_LEN": 24}
 KUBEASZ_DEFAULT = """{
-	"name": "mynet", "cniVersion": "0.3.1", "type": "bridge", "bridge": "mynet0", "isDefaultGateway": true, "ipMasq": true,
-	"hairpinMode": true, "ipam": {"type": "host-local", "subnet": "172.20.0.0/16"}
+\t"name": "mynet", "cniVersion": "0.3.1", "type": "bridge", "bridge": "mynet0", "isDefaultGateway": true, "ipMasq": true,
+\t"hairpinMode": true, "ipam": {"type": "host-local", "subnet": "172.20.0.0/16"}
 }
 """
 KUBEASZ_CONTAINERD = """version = 3

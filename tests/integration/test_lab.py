@@ -476,7 +476,7 @@ def test_files_go_to_a_node_and_come_back_as_they_were(lab: Lab, tmp_path: Path,
 
 def test_a_link_in_a_node_does_not_lead_out_of_it(lab: Lab, tmp_path: Path) -> None:
     """/proc/PID/root alone would follow an absolute link to the machine's own file."""
-    link, target, above = (f"/etc/{uuid.uuid4().hex}" for _ in range(3))
+    link, target, above = (f"/etc/{uuid.uuid4().hex}" for _time in range(3))
     lab.run("node1", "ln", "-s", target, link)
     (tmp_path / "sent").write_text("x")
     steps = [f"put_file('sent', '{link}')", f"put_file('sent', '/../../..{above}')", f"fetch_file('{link}', 'received')"]

@@ -104,14 +104,14 @@ class Cluster:
         with ExitStack() as processes:
             ends = [processes.enter_context(self._end(*end)) for end in ENDS]
             pipes = [(end.stdin, end.stdout) for end in ends if end.stdin and end.stdout]
-            assert [said.readline() for _, said in pipes] == ["ready\n"] * len(ENDS)
-            for told, _ in pipes:
+            assert [said.readline() for _told, said in pipes] == ["ready\n"] * len(ENDS)
+            for told, _said in pipes:
                 told.write("go\n")
                 told.flush()
             yield streams
-            for told, _ in pipes:
+            for told, _said in pipes:
                 told.close()
-            (one, of_one), (other, of_other) = (json.loads(said.read()) for _, said in pipes)
+            (one, of_one), (other, of_other) = (json.loads(said.read()) for _told, said in pipes)
         streams += [Stream(one, dict(of_other)), Stream(other, dict(of_one))]
         for stream, direction in zip(streams, ("there", "back")):
             row = f"{change:22} {direction:5} {stream.sent:6} sent {stream.lost:5} lost, in a row for at most {stream.gap:5.0f} ms\n"

@@ -99,7 +99,7 @@ class Cluster:
                 yield
             finally:
                 self.lab.run("node1", "pkill", "-INT", "-x", "ping")  # it counts what was answered, and ends
-            said, _ = stream.communicate()
+            said, _errors = stream.communicate()
         assert " 0% packet loss" in said, said
         assert int(said.split("---\n")[1].split()[0]) > 20, "there was no stream"
 
@@ -172,7 +172,7 @@ def test_a_dead_node_leaves_by_one_command_while_another_is_dead_which_the_next_
     cluster.write("node1", "node2", "node4")
     cluster.play("lab_up").succeeded()
     back = cluster.play("site", "--limit", "node2").succeeded()
-    assert ({host for _, host in changed(back)}, listed(back)) == ({"node2"}, ([], ["node1", "node4"]))
+    assert ({host for _task, host in changed(back)}, listed(back)) == ({"node2"}, ([], ["node1", "node4"]))
     for address in ("198.51.100.1", "198.51.100.4"):  # they know the network card that it had
         cluster.run("node2", f"ping -c 1 -W 5 {address}")
     cluster.run("node4", "ping -c 1 -W 5 172.20.1.0")
@@ -208,7 +208,7 @@ def test_another_machine_at_the_same_address_is_one_command_and_concerns_no_othe
     cluster.play("lab_up").succeeded()
     with cluster.pings():
         site = cluster.play("site").succeeded()
-    assert {host for _, host in changed(site)} == {"", "worker9"}
+    assert {host for _task, host in changed(site)} == {"", "worker9"}
     assert cluster.leases() == {**{name: before[name] for name in OTHERS}, "worker9": before["node4"]}
     cluster.run("worker9", "ping -c 1 -W 5 198.51.100.1")  # from a network card that node1 does not know yet
     cluster.run("worker9", "ping -c 1 -W 5 172.20.0.0")

@@ -133,7 +133,7 @@ def test_a_policy_of_iptables_that_drops_is_handled_now_and_at_boot_and_so_is_uf
     table = node.run("nft list table inet podnet")
     node.run("nft delete table inet podnet", "iptables -F", "iptables -X")
     assert not node.reaches()
-    for _ in range(2):  # when it boots, and once more when it is started again
+    for _time in range(2):  # when it boots, and once more when it is started again
         for may_fail, command in re.findall(r"^ExecStart(?:Post)?=(-?)(.*)$", node.run(f"cat {UNIT}"), re.MULTILINE):
             node.run(command, check=not may_fail)
         assert (node.run("nft list table inet podnet"), node.iptables()) == (table, accepting)

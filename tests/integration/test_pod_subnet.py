@@ -165,7 +165,7 @@ def test_a_new_name_is_a_new_node_with_a_warning_unless_the_host_says_which_it_w
 
 
 def test_a_cluster_that_is_nearly_full_is_told_so_in_every_run(cluster: Cluster) -> None:
-    for _ in range(2):
+    for _time in range(2):
         result = (
             cluster.run(HOSTS, cluster_cidr="172.20.0.0/22", node_prefix=24, brief=True, reserved="172.20.3.0/24")
             .succeeded()

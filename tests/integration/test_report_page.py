@@ -93,7 +93,7 @@ def test_problems_are_on_top_with_commands_that_can_be_copied(chromium: Browser,
     texts = chromium.run(
         "[...document.querySelectorAll('.problems li')].map((each) => [each.className, each.querySelector('code')?.textContent])"
     )
-    assert [kind for kind, _ in texts] == ["error", "error", "error", "warning"]
+    assert [kind for kind, _text in texts] == ["error", "error", "error", "warning"]
     assert chromium.run("document.querySelector('#problems').compareDocumentPosition(document.querySelector('#mesh'))") == 4  # FOLLOWING
     chromium.run("document.querySelector('.repair button').click()")
     copied = chromium.run("new Promise((done) => setTimeout(() => done(document.querySelector('.repair button').textContent)))")

@@ -78,7 +78,7 @@ def kinds(probe: dict[str, Any]) -> Counter[str]:
 
 
 def eventually(look: Callable[[], bool]) -> bool:
-    for _ in range(600):
+    for _time in range(600):
         if look():
             return True
         time.sleep(0.05)

@@ -29,7 +29,6 @@ def cni_node() -> Iterator[CniNode]:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         yield CniNode(process.pid)
-        process.communicate()
 
 
 @dataclass(frozen=True)

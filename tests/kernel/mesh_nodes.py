@@ -314,7 +314,7 @@ def _serve(ends: Sequence[_End]) -> None:
                 with suppress(OSError):  # whom the node does not reach is not answered
                     each.sendto(b" ".join((said[:9], answering[each].member.name.encode(), sender[0].encode())), sender)
             elif said[:8] in asking[each].asked:
-                _, name, seen = said[9:].decode().split(" ")
+                name, seen = said[10:].decode().split(" ")
                 asking[each].asked[said[:8]].answers[said[8:9]] = (name, seen)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,10 +71,10 @@ OPTIONS: dict[str, Any] = {
     "plan": None,
     "state": "present",
 }
-PEERS = [
+PEERS = (
     {"node": "node2", "subnets": ["172.20.1.0/24"], "underlay": "198.51.100.2", "mac": "02:f1:ac:14:01:00"},
     {"node": "node3", "subnets": ["172.20.2.0/24"], "underlay": "198.51.100.3", "mac": "02:f1:ac:14:02:00"},
-]
+)
 UNREACHABLE = "ip route replace unreachable 172.20.0.0/16 metric 4278198272 proto 86"
 REACHABLE = UNREACHABLE.replace("replace", "del")
 NEIGHBOURS = [f"ip neigh replace 172.20.{n}.0 lladdr 02:f1:ac:14:0{n}:00 dev flannel.1 nud permanent" for n in (1, 2)]
@@ -86,13 +87,13 @@ def device(check: bool = False, **options: Any) -> list[str]:
     return commands(vtep_target("node1", {**OPTIONS, **options}), check=check)
 
 
-def target(wanted: list[dict[str, Any]] = PEERS, *, purge: bool = True, nexthops: str = "auto", **options: Any) -> PeersTarget:
+def target(wanted: Sequence[dict[str, Any]] = PEERS, *, purge: bool = True, nexthops: str = "auto", **options: Any) -> PeersTarget:
     """The target of vxlan_peers on node1."""
     given = {"node": "node1", "device": "flannel.1", "device6": None, "plan": pack_plan(wanted), "own": [], **options}
     return peers_target({"purge": purge, "nexthops": nexthops, **given})
 
 
-def peers(check: bool = False, wanted: list[dict[str, Any]] = PEERS, **options: Any) -> list[str]:
+def peers(check: bool = False, wanted: Sequence[dict[str, Any]] = PEERS, **options: Any) -> list[str]:
     """The commands of one run of vxlan_peers."""
     return commands(target(wanted, **options), check=check)
 

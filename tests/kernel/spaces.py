@@ -84,7 +84,7 @@ class Space:
 
 def _send(address: str, count: int) -> None:
     with socket.socket(_family(address), socket.SOCK_DGRAM) as sending:
-        for _ in range(count):
+        for _time in range(count):
             with suppress(OSError):
                 sending.sendto(b"", (address, 9))
 
@@ -110,7 +110,7 @@ class Listener:
     def answer(self, words: bytes) -> str:
         """Answer the next packet, and say who sent it."""
         self._socket.settimeout(PATIENCE)
-        _, sender = self._socket.recvfrom(2048)
+        _said, sender = self._socket.recvfrom(2048)
         self._socket.sendto(words, sender)
         return str(sender[0])
 
@@ -131,7 +131,7 @@ def udp(space: Space, source: str, to: tuple[str, int], payload: bytes, count: i
     def work() -> None:
         with socket.socket(_family(source), socket.SOCK_DGRAM) as sending:
             sending.bind((source, 0))
-            for _ in range(count):
+            for _time in range(count):
                 sending.sendto(payload, to)
 
     space.inside(work)
@@ -156,7 +156,7 @@ def raw(space: Space, source: str, to: tuple[str, int], payload: bytes, count: i
 
     def work() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sending:
-            for _ in range(count):
+            for _time in range(count):
                 sending.sendto(packet(source, to[0], to[1], payload), (to[0], 0))
 
     space.inside(work)

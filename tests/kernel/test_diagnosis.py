@@ -162,7 +162,7 @@ def test_what_is_broken_is_named_with_its_hop_and_the_named_command_repairs_it(n
     commands, said, repair = FAULTS[fault]
     nodes.is_broken = True
     for command in commands:
-        where, _, text = command.partition(": ")
+        where, _colon, text = command.partition(": ")
         nodes.by_name[where].run(text)
     found = errors(nodes.problems())
     assert [(problem["cause"], problem["hop"], problem["nodes"]) for problem in found] == [said]

@@ -101,7 +101,7 @@ def site(node: Node, tmp_path: Path) -> Iterator[Site]:
         node.run(command)
     device(**BOTH)
     with ExitStack() as stack:
-        pod, wire = (stack.enter_context(closing(Space())) for _ in range(2))
+        pod, wire = (stack.enter_context(closing(Space())) for _time in range(2))
         pod.take("switch1", f"{POD}/24", f"{POD6}/64")
         pod.run("ip route add default via 172.20.0.1")
         pod.run("ip route add default via 2001:db8:244::1")
@@ -346,7 +346,7 @@ def test_the_file_for_boot_loads_the_same_table_once_or_twice(site: Site, tmp_pa
     before = site.listed()
     text = rendered("podnet.nft.j2", flannel_peers_file=str(site.file), flannel_rules=rendered("table.nft.j2").strip())
     (tmp_path / "podnet.nft").write_text(text)
-    for _ in range(2):
+    for _time in range(2):
         site.node.run(f"nft -f {tmp_path}/podnet.nft")
         assert site.listed() == before
     site.node.run("nft delete table inet podnet")

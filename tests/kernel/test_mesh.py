@@ -71,7 +71,7 @@ def pid(node: CniNode) -> int:
 
 
 def eventually(look: Callable[[], bool]) -> bool:
-    for _ in range(1000):
+    for _time in range(1000):
         if look():
             return True
         time.sleep(0.02)

@@ -75,7 +75,7 @@ def test_a_program_makes_leaves_alone_and_takes_away(overlay: Node, tmp_path: Pa
     foreseen, made, again = (told(module, present, tmp_path, check=check) for check in (True, False, False))
     assert (foreseen["changed"], made["changed"], again["changed"]) == (True, True, False)
     assert foreseen["commands"] == made["commands"] != []
-    assert [told(module, absent, tmp_path)["changed"] for _ in range(2)] == [True, False]
+    assert [told(module, absent, tmp_path)["changed"] for _time in range(2)] == [True, False]
 
 
 def test_a_program_that_only_looks_says_what_is_there(overlay: Node, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ def waiting(pid: int) -> Iterator[str]:
 
 
 def test_a_module_writes_its_text_with_what_it_changes_and_not_when_that_fails(overlay: Node, tmp_path: Path) -> None:
-    def kept(options: dict[str, Any], wanted: list[dict[str, Any]], *, check: bool = False) -> list[str]:
+    def kept(options: dict[str, Any], wanted: Sequence[dict[str, Any]], *, check: bool = False) -> list[str]:
         of = target(wanted)
         return commands(persistent(of, options, {str(path): lambda: peers_text(of.objects())}), check=check)
 

@@ -127,7 +127,7 @@ def test_the_fdb_is_not_judged_by_one_look_while_others_change_it(node: Node) ->
     assert table.table
     missed = 0
     with churn():
-        for _ in range(60):
+        for _time in range(60):
             looked = target(wanted)
             missed += len(looked._tables.socket.compare(table.table, table.heads, table.sizes)[0]) < 250
             assert [step.command for step in looked.drift()] == []

@@ -109,7 +109,7 @@ def far(overlay: Node) -> Iterator[Far]:
 def lost_while(far: Far, change: Callable[[], Any]) -> tuple[int, int]:
     """How many packets to the far pod did not come while something changed, and how many were sent."""
     with closing(Stream("172.20.1.0")) as stream:
-        for _ in range(ROUNDS):
+        for _time in range(ROUNDS):
             change()
     far.listening.settimeout(SETTLE)
     come = set()
@@ -151,5 +151,5 @@ def test_a_packet_without_its_route_counts_as_lost(far: Far, overlay: Node) -> N
         overlay.run("ip route del 172.20.1.0/24")
         peers()
 
-    lost, _ = lost_while(far, gap)
+    lost, _sent = lost_while(far, gap)
     assert lost > 0

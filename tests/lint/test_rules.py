@@ -182,6 +182,17 @@ def test_every_module_has_a_test(module: str) -> None:
     assert any(re.search(rf"\b{module}\b", text) for text in tests)
 
 
+def test_what_is_not_used_says_what_it_is() -> None:
+    """ansible-test's pylint, in a checkout, takes `_` for a name; with what begins with it, it is content."""
+    named = {
+        f"{path.relative_to(CHECKOUT)}:{node.lineno}"
+        for path in CHECKOUT.glob("tests/**/*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Name) and node.id == "_"
+    }
+    assert named == set()
+
+
 @pytest.mark.parametrize("pattern", MACHINES)
 def test_the_repository_does_not_mention(pattern: str) -> None:
     assert [path for path, text in texts() if re.search(pattern, text)] == []

@@ -165,7 +165,7 @@ def test_the_recorded_node_objects_are_adopted() -> None:
 
 
 def test_a_second_run_changes_nothing_and_site_neither() -> None:
-    network, _ = CASES["vxlan"]
+    network, _leases = CASES["vxlan"]
     cluster = Cluster(network, hosts(*NODES), tuple(etcd_claims(recorded("vxlan", "etcd-keys.json"), "keys")))
     ledger = adopted(None, cluster)
     assert adopted(ledger, cluster) is ledger

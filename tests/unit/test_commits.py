@@ -77,10 +77,10 @@ def test_one_transaction_says_all_of_a_small_change() -> None:
     ]
     store, (third,) = joined(store, [1, 2])
     assert [change.command.split(" ")[0] for change in third.changes] == ["lease", "etcdctl", "etcdctl"]
-    store, _ = joined(store, [1])
+    store, _made = joined(store, [1])
     ledger = ledger_in(store)
     assert ledger
-    _, (fourth,) = brought(store, release(ledger, "node002"))
+    _store, (fourth,) = brought(store, release(ledger, "node002"))
     assert [change.command for change in fourth.changes] == ["release node002 172.20.1.0/24", "etcdctl del '/p/subnets/172.20.1.0-25'"]
 
 
@@ -98,8 +98,8 @@ def test_more_leases_than_a_transaction_takes_go_in_parts_and_the_generation_cou
 
 def test_nodes_that_swap_their_subnets_do_so_at_once() -> None:
     numbers = range(1, 201)
-    store, _ = joined(NOTHING, numbers)
-    _, made = joined(store, numbers, {1: 199, 200: 0})
+    store, _made = joined(NOTHING, numbers)
+    _store, made = joined(store, numbers, {1: 199, 200: 0})
     assert len(made) == 1
     sentence = "the number of nodes that exchange subnets is 200: they change 200 keys at once and one transaction of etcd takes 126"
     with pytest.raises(Refused, match=sentence):
@@ -112,18 +112,18 @@ def test_nodes_that_are_pinned_or_move_to_where_nobody_was_go_in_parts() -> None
     assert len(made) == 1
     store, made = joined(store, numbers, {number: number + 125 for number in numbers})
     assert len(made) == 2
-    _, made = joined(NOTHING, range(1, 241), {number: number for number in range(1, 241)})
+    _store, made = joined(NOTHING, range(1, 241), {number: number for number in range(1, 241)})
     assert len(made) == 2
 
 
 def test_a_new_node_pinned_to_what_another_vacates_comes_with_it() -> None:
-    store, _ = joined(NOTHING, [250])
-    _, made = joined(store, [*range(151), 250], {0: 0, 250: 251})
+    store, _made = joined(NOTHING, [250])
+    _store, made = joined(store, [*range(151), 250], {0: 0, 250: 251})
     assert len(made) == 2
 
 
 def test_keys_that_somebody_deleted_or_changed_are_put_again_and_the_ledger_stays() -> None:
-    store, _ = joined(NOTHING, range(1, 201))
+    store, _made = joined(NOTHING, range(1, 201))
     ledger = ledger_in(store)
     assert ledger
     value = store.keys["subnets/172.20.9.0-24"].value
@@ -222,8 +222,8 @@ def test_a_subnet_that_overlaps_in_any_way_is_found(subnet: str) -> None:
 
 
 def test_the_keys_of_a_lost_ledger_renumber_nobody() -> None:
-    store, _ = joined(NOTHING, [1, 2, 3])
-    store, _ = joined(store, [2, 3])
+    store, _made = joined(NOTHING, [1, 2, 3])
+    store, _made = joined(store, [2, 3])
     keys = {key: stored for key, stored in store.keys.items() if key != LEDGER}
     with pytest.raises(Refused, match=r"^node003: podnet_underlay_address is 198.51.0.3: it has the subnet 172.20.2.0/24 already"):
         planned(keys, None, hosts_of([3]))
@@ -238,9 +238,9 @@ def test_garbage_among_flannels_keys_is_nobodys_subnet() -> None:
 
 
 def test_flannels_configuration_grows_with_the_ranges_where_it_is_ours() -> None:
-    store, _ = joined(NOTHING, [1])
+    store, _made = joined(NOTHING, [1])
     wider = plan(ledger_in(store), Network.of("172.20.0.0/15", "10.68.0.0/16"), hosts_of([1]))
-    end, _ = brought(store, wider)
+    end, _made = brought(store, wider)
     assert '"Network":"172.20.0.0/15"' in end.keys["config"].value
 
 
@@ -259,7 +259,7 @@ def test_a_configuration_of_another_network_is_refused(config: str, sentence: st
 
 def test_a_configuration_that_somebody_wrote_for_the_same_network_stays() -> None:
     config = '{"Network": "172.20.0.0/16", "Backend": {"Type": "vxlan"}}'
-    store, _ = joined(Snapshot(1, {"config": Stored(config, 1, ttl=False)}), [1])
+    store, _made = joined(Snapshot(1, {"config": Stored(config, 1, ttl=False)}), [1])
     assert store.keys["config"].value == config
 
 
@@ -285,7 +285,7 @@ def test_a_part_of_the_inventory_leaves_the_others_both_of_their_devices() -> No
 
 
 def test_a_part_of_the_inventory_can_rename_a_node() -> None:
-    store, _ = joined(NOTHING, [1, 2])
+    store, _made = joined(NOTHING, [1, 2])
     ledger = ledger_in(store)
     renamed = [Host("other", "198.51.0.1", renamed_from="node001")]
     end, made = brought(store, plan(ledger, NETWORK, and_the_others(ledger, renamed)))

@@ -50,7 +50,7 @@ def golden(name: str) -> set[str]:
 
 def setting(path: str, value: Any) -> dict[str, Any]:
     """A document with this one field, such as `a[].b` -> {a: [{b: value}]}."""
-    name, _, below = path.partition(".")
+    name, _dot, below = path.partition(".")
     inner = setting(below, value) if below else value
     return {name[:-2]: [inner]} if name.endswith("[]") else {name: inner}
 

@@ -202,11 +202,11 @@ def test_a_damaged_ledger_is_refused_and_left_alone(tmp_path: Path, raw: bytes, 
 
 def test_a_thousand_mutations_give_a_ledger_or_one_sentence() -> None:
     dice = random.Random(1)
-    for _ in range(1000):
+    for _time in range(1000):
         raw = bytearray(TEXT.encode())
-        for _ in range(dice.randint(1, 4)):
+        for _time in range(dice.randint(1, 4)):
             at = dice.randrange(len(raw))
-            raw[at : at + dice.randint(0, 3)] = bytes(dice.choice(b'{}[],:"0129aA/.\0\xff\n') for _ in range(dice.randint(0, 3)))
+            raw[at : at + dice.randint(0, 3)] = bytes(dice.choice(b'{}[],:"0129aA/.\0\xff\n') for _time in range(dice.randint(0, 3)))
         try:
             ledger = parse(bytes(raw), "ledger.json")
         except Refused as refused:
@@ -220,7 +220,7 @@ def test_a_thousand_mutations_give_a_ledger_or_one_sentence() -> None:
 def mutated(dice: random.Random) -> bytes:
     """A ledger in which a few bytes are others, each of which its text has somewhere, or a piece of it is there twice or not at all."""
     raw = bytearray(TEXT.encode())
-    for _ in range(dice.randint(1, 2)):
+    for _time in range(dice.randint(1, 2)):
         at, length = dice.randrange(len(raw)), dice.choice((1, 1, 2, dice.randint(1, 90)))
         start = dice.randrange(len(raw))
         raw[at : at + dice.choice((0, length))] = raw[start : start + dice.choice((0, length))]
@@ -230,7 +230,7 @@ def mutated(dice: random.Random) -> bytes:
 def test_a_ledger_that_is_read_at_a_glance_is_what_its_json_says() -> None:
     dice = random.Random(3)
     glances = 0
-    for raw in (TEXT.encode(), *(mutated(dice) for _ in range(20_000))):
+    for raw in (TEXT.encode(), *(mutated(dice) for _time in range(20_000))):
         ledger = vars(_ledger)["_as_we_write_it"](raw, "x")
         if ledger:
             glances += 1

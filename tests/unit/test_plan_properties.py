@@ -182,12 +182,12 @@ def test_what_buddies_find_room_for_fits_and_nothing_else_does(
     order = [f"n{number:02}" for number in range(len(sizes))]
     dice.shuffle(order)
     every = [Host.of(name, f"198.51.100.{number + 1}", node_prefix=size) for number, (name, size) in enumerate(zip(order, sizes))]
-    wanted = buddies(cluster, reserved, [size for _, size in sorted(zip(order, sizes))])
+    wanted = buddies(cluster, reserved, [size for _order, size in sorted(zip(order, sizes))])
     assert (refusal(lambda: plan(None, network, every)) == "") == wanted
     if wanted:
         before = plan(None, network, every[:joined])
         taken = [*reserved, *(IPv4Network(lease.subnets[0]) for lease in before.leases)]
-        later = buddies(cluster, taken, [size for _, size in sorted(zip(order[joined:], sizes[joined:]))])
+        later = buddies(cluster, taken, [size for _order, size in sorted(zip(order[joined:], sizes[joined:]))])
         assert not later or refusal(lambda: plan(before, network, every)) == ""
 
 

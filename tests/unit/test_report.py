@@ -124,7 +124,7 @@ def parsed(text: str) -> Elements:
 
     class Parser(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            found.tags.append(f"{tag} {' '.join(name for name, _ in attrs)}")
+            found.tags.append(f"{tag} {' '.join(name for name, _value in attrs)}")
 
         def handle_data(self, data: str) -> None:
             if found.tags and found.tags[-1].startswith("script") and self.cdata_elem:

@@ -103,7 +103,7 @@ def test_containerd_reads_the_directories_and_everything_else_as_before(place: P
     ]
     assert Path(place.runtime.drop_in).stat().st_mode & 0o777 == 0o600
     assert Path(place.runtime.main).stat().st_mode & 0o777 == 0o640
-    gone = [place.told(None)["changed"] for _ in range(2)]
+    gone = [place.told(None)["changed"] for _time in range(2)]
     assert (gone, place.tree(), place.read()) == ([True, False], files, before)
 
 
