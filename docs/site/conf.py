@@ -15,6 +15,8 @@ html_title = project
 html_theme = "furo"
 extensions = ["myst_parser", "sphinx_antsibull_ext"]
 myst_heading_anchors = 4
+# Blocks that name no language are what a terminal shows, not Python.
+highlight_language = "none"
 
 ANSIBLE = "https://docs.ansible.com/ansible/latest/"
 # Labels of Ansible's own site that the rendered pages refer to: what intersphinx would look up by the network.

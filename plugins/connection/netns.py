@@ -52,7 +52,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-# hosts.yml: any inventory becomes one of a lab by its connection; playbooks/lab_up.yml makes the nodes
+# hosts.yml: any inventory becomes one of a lab by its connection; podnet.baremetal.lab_up makes the nodes
 kube_node:
   hosts:
     node1:
@@ -122,7 +122,7 @@ class Connection(ConnectionBase):
             # A delegated task has the inventory_hostname of the host that it is delegated from; only ansible_host is the node's own.
             if node in (record.node.name, record.node.address.partition("/")[0]) and record.alive:
                 return record
-        raise AnsibleConnectionFailure(f"{node} is not a running node of the lab in {directory}: run playbooks/lab_up.yml.")
+        raise AnsibleConnectionFailure(f"{node} is not a running node of the lab in {directory}: run podnet.baremetal.lab_up.")
 
     def _inside(self, node: Record, path: str, flags: int) -> BinaryIO:
         try:

@@ -152,13 +152,16 @@ def test_the_role_fits_into_a_cluster_of(node: Node, tmp_path: Path, project: st
     node.lab.run("node1", "ln", "-s", "/usr/lib/cni", plugins)
     (tmp_path / "ledger").mkdir()
 
-    def run() -> Play:
+    def run(role: str = "cni", *arguments: str) -> Play:
         given = {**variables, "podnet_ledger": str(tmp_path / "ledger" / "podnet-ledger.json")}
-        return node.lab.play(f"docs/examples/cni-{project}.yml", "--limit=node1", **given).succeeded()
+        return node.lab.play(f"docs/examples/{role}-{project}.yml", "--limit=node1", *arguments, **given).succeeded()
 
-    made, again = run(), run()
+    made, again, overlay = run(), run(), run("flannel", "--check")
     assert [each.task.partition(" : ")[2] for each in made.changed][-1:] == ["Write the CNI configuration"]
     assert again.changed == []
+    # The example of the role flannel asks the same ledger for the same ranges.
+    assert not overlay.one("Allocate").changed
+    assert overlay.one("Make the VXLAN device").result["lease"]["subnets"] == [subnet]
     (bridge, _portmap) = json.loads(node.lab.run("node1", "cat", CONFLIST).stdout)["plugins"]
     assert bridge["ipam"]["ranges"] == [[{"subnet": subnet}]]
     moved = [f"{Path(path).name}.podnet-aside" for path in files if path.startswith(DIRECTORY)]

@@ -531,7 +531,7 @@ def test_become_is_not_needed_and_works(lab: Lab) -> None:
 def test_a_host_without_a_node_is_unreachable_and_told_what_to_run(lab_directory: str) -> None:
     done = Lab(lab_directory).task("ansible.builtin.ping", {}).one()
     assert done.unreachable
-    assert f"198.51.100.1 is not a running node of the lab in {lab_directory}: run playbooks/lab_up.yml." in done.msg
+    assert f"198.51.100.1 is not a running node of the lab in {lab_directory}: run podnet.baremetal.lab_up." in done.msg
 
 
 # --- inventory and playbooks ------------------------------------------------
@@ -550,7 +550,7 @@ def test_the_playbooks_make_and_take_away_a_lab_of_as_many_nodes_as_asked(lab_di
     assert not os.path.exists(lab_directory)
     made = lab.play(UP, lab_nodes=4).succeeded()
     assert len(made.one("Every host").commands) == 5
-    assert "4 nodes run. Go on with: ansible-playbook -i inventories/lab playbooks/site.yml" in made.one("Say how").msg
+    assert "4 nodes run. Go on with: ansible-playbook -i inventories/lab podnet.baremetal.site" in made.one("Say how").msg
     assert hosts(lab_directory)["kube_node"]["hosts"] == ["node1", "node2", "node3", "node4"]
     assert hosts(lab_directory)["kube_control_plane"]["hosts"] == ["node1"]
     assert not lab.play(UP).succeeded().changed
@@ -583,8 +583,9 @@ def test_the_inventory_of_kubeasz_is_a_lab_too(lab_directory: str) -> None:
     assert not os.path.exists(lab_directory)
 
 
-def test_an_alias_of_the_control_plane_is_in_the_lab(lab_directory: str, tmp_path: Path) -> None:
+def test_an_alias_of_the_control_plane_and_a_host_that_is_called_by_its_address_are_in_the_lab(lab_directory: str, tmp_path: Path) -> None:
     inventory = tmp_path / "hosts.yml"
-    inventory.write_text(json.dumps({"kube_master": {"hosts": {"first": {"ansible_host": "192.0.2.1"}}}}))
+    inventory.write_text(json.dumps({"kube_master": {"hosts": {"first": {"ansible_host": "192.0.2.1"}, "192.0.2.2": {}}}}))
     play(UP, inventory=inventory, variables={"podnet_lab_directory": lab_directory, "lab_prefix": 28}).succeeded()
-    assert "inet 192.0.2.1/28" in Lab(lab_directory).run("first", "ip", "address", "show", "eth0").stdout
+    for name, address in (("first", "192.0.2.1/28"), ("192.0.2.2", "192.0.2.2/28")):
+        assert f"inet {address}" in Lab(lab_directory).run(name, "ip", "address", "show", "eth0").stdout
