@@ -41,13 +41,13 @@ REACH, FILES = "Reach the other nodes, and nobody else", "Tell the CNI plugins a
 
 # What a version before this one had in the place of what this one has: a table with a rule less and a chain more, and other files for
 # the boot.
-EARLIER = {
-    "roles/flannel/templates/table.nft.j2": ("  {{ family }} saddr {{ of(family, flannel_lease.cluster_cidr) }} accept\n", ""),
-    "roles/flannel/vars/main.yml": ("| trim }}", "| trim ~ '\\nchain earlier {\\n}' }}"),
-    "roles/flannel/files/restore.sh": ("| sort | cksum", "| sort | sha1sum"),
-    "roles/flannel/files/podnet.service": ("TimeoutStartSec=180", "TimeoutStartSec=90"),
-    "plugins/module_utils/_boot.py": ("# Written by {}", "# By {}"),
-}
+EARLIER = (
+    ("roles/flannel/vars/main/texts.yml", "    {{ family }} saddr {{ of(family, flannel_lease.cluster_cidr) }} accept\n", ""),
+    ("roles/flannel/vars/main/texts.yml", "| trim }}", "| trim ~ '\\nchain earlier {\\n}' }}"),
+    ("roles/flannel/files/restore.sh", "| sort | cksum", "| sort | sha1sum"),
+    ("roles/flannel/files/podnet.service", "TimeoutStartSec=180", "TimeoutStartSec=90"),
+    ("plugins/module_utils/_boot.py", "# Written by {}", "# By {}"),
+)
 
 
 @dataclass
@@ -142,7 +142,7 @@ def earlier_version(collections: Path) -> Path:
     copy = collections / "ansible_collections" / "podnet" / "baremetal"
     for part in ("meta", "playbooks", "plugins", "roles"):
         shutil.copytree(CHECKOUT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, (now, then) in EARLIER.items():
+    for name, now, then in EARLIER:
         text = (copy / name).read_text()
         assert now in text
         (copy / name).write_text(text.replace(now, then))

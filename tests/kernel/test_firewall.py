@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import answer
@@ -25,7 +26,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import
 from node import FDB, NEIGHBOURS, PEERS, ROUTES, Node, commands, device
 from spaces import Listener, Space, frame, raw, stream, udp
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "flannel" / "templates"
+TEXTS = yaml.safe_load((Path(__file__).resolve().parents[2] / "roles" / "flannel" / "vars" / "main" / "texts.yml").read_text())
 FOUR, SIX = "172.20.0.0/16", "2001:db8:244::/48"
 LEASE = {"cluster_cidr": [FOUR, SIX], "subnets": ["172.20.0.0/24", "2001:db8:244::/64"]}
 BOTH: dict[str, Any] = {"cluster_cidrs": [FOUR, SIX], "addresses": ["172.20.0.0/32", "2001:db8:244::/128"]}
@@ -57,7 +58,7 @@ class Site(NamedTuple):
 
     def table(self, rules: str | None = None, **variables: Any) -> dict[str, Any]:
         """What nft_table answers to the role's rules, or to others."""
-        text = rendered("table.nft.j2", **variables) if rules is None else rules
+        text = rendered("flannel_table_text", **variables) if rules is None else rules
         plan = None if variables.get("flannel_firewall") == "none" else pack_plan(PEERS6)
         options: dict[str, Any] = {"family": "inet", "name": "podnet", "state": "present", "rules": text, "plan": plan, "own": []}
         return answer(lambda: nft_target("node1", options), check=False, diff=False)
@@ -81,7 +82,7 @@ class Site(NamedTuple):
 def rendered(name: str, **variables: Any) -> str:
     given = {"flannel_firewall": "nftables", "flannel_masquerade": True, "flannel_port": VXLAN, "flannel_lease": LEASE}
     known = {**given, "flannel_device": {"device": {"name": "flannel.1"}}, **variables}
-    text = Templar(DataLoader(), variables=known).template(trust_as_template((TEMPLATES / name).read_text()))
+    text = Templar(DataLoader(), variables=known).template(trust_as_template(TEXTS[name]))
     return str(text)
 
 
@@ -344,7 +345,7 @@ def test_a_table_with_another_hook_or_without_a_set_is_loaded_anew_and_one_that_
 def test_the_file_for_boot_loads_the_same_table_once_or_twice(site: Site, tmp_path: Path) -> None:
     site.table()
     before = site.listed()
-    text = rendered("podnet.nft.j2", flannel_peers_file=str(site.file), flannel_rules=rendered("table.nft.j2").strip())
+    text = rendered("flannel_boot_table", flannel_peers_file=str(site.file), flannel_rules=rendered("flannel_table_text").strip())
     (tmp_path / "podnet.nft").write_text(text)
     for _ in range(2):
         site.node.run(f"nft -f {tmp_path}/podnet.nft")
@@ -352,7 +353,7 @@ def test_the_file_for_boot_loads_the_same_table_once_or_twice(site: Site, tmp_pa
     site.node.run("nft delete table inet podnet")
     site.node.run(f"nft -f {tmp_path}/podnet.nft")
     assert site.listed() == before
-    (tmp_path / "podnet.nft").write_text(rendered("podnet.nft.j2", flannel_firewall="none", flannel_rules=""))
+    (tmp_path / "podnet.nft").write_text(rendered("flannel_boot_table", flannel_firewall="none", flannel_rules=""))
     site.node.run(f"nft -f {tmp_path}/podnet.nft")
     assert "podnet" not in site.node.run("nft list tables")
 
