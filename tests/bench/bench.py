@@ -21,9 +21,11 @@ import plays
 import programs
 import repair
 import simulate
+import sizes
 from enclosed import enclosed
 from measure import Row
 
+SIZES = (10, 100, 1000, 5000)  # of clusters
 OUTPUT = Path(__file__).resolve().parents[2] / "build" / "bench.json"
 COLUMNS = ("name", "n", "unit", "ours (min..max)", "reference (min..max)", "ratio", "limit", "reached")
 WIDTHS = "{:42} {:>5} {:>8} {:>28} {:>28} {:>7} {:>5}  {}\n"
@@ -49,11 +51,12 @@ class Bench:
 
 
 BENCHES = (
-    *(Bench(("program",), n, programs.from_nothing) for n in (1000, 5000, 10000)),
-    Bench(("no-op", "no-op memory"), 5000, programs.again),
+    *(Bench(("program",), n, programs.from_nothing) for n in (10, 100, 1000, 5000, 10000)),
+    *(Bench(("no-op", "no-op memory"), n, programs.again) for n in SIZES),
     Bench(("one peer more", "one peer more, messages"), 5000, programs.one_more),
     *(Bench(("repair", "repair, from nothing"), n, repair.repair) for n in (3, 250, 1000)),
-    Bench(("ledger and plan", "ledger and plan, wall"), 5000, plans.from_nothing),
+    *(Bench(sizes.NAMES, n, sizes.tables) for n in SIZES),
+    *(Bench(plans.NAMES, n, plans.from_nothing) for n in SIZES),
     Bench(("leases from nothing", "one lease more", "leases, memory"), 65536, plans.as_many_as_fit, runs=5),
     Bench(("module call, ordinary", "module call, short road"), 1000, plays.call),
     Bench(("mesh by site.yml's overlay part",), 10, plays.mesh),
@@ -61,6 +64,9 @@ BENCHES = (
     Bench(simulate.names("peers"), 1000, partial(simulate.controller, "peers"), runs=5),
     *(Bench(simulate.names(play), 1000, partial(simulate.controller, play), runs=1) for play in ("site", "nothing")),
     *(Bench(simulate.names(play), 5000, partial(simulate.controller, play), runs=1, unasked=False) for play in simulate.PLAYS),
+    *(Bench(simulate.names_of_whole("peers"), n, partial(simulate.whole, "peers"), runs=1, unasked=n < 5000) for n in SIZES),
+    *(Bench(simulate.names_of_whole("site"), n, partial(simulate.whole, "site"), runs=1, unasked=n < 1000) for n in SIZES),
+    *(Bench(simulate.FORKS, n, simulate.forks, runs=1) for n in (5, 10, 20, 50)),
 )
 
 

@@ -10,7 +10,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -43,7 +43,7 @@ BEARER = """
 import os, sys
 child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
 _, status, usage = os.wait4(child, 0)
-sys.stderr.write(f"{usage.ru_maxrss}")
+sys.stderr.write(f" {usage.ru_maxrss}")
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 
@@ -137,9 +137,14 @@ def answer(command: Sequence[str], program: bytes = b"", env: dict[str, str] | N
 
 def peak_memory(command: Sequence[str], program: bytes) -> float:
     """The largest resident set of one run of a command that reads the program, in MB."""
+    return borne(command, program)[1]
+
+
+def borne(command: Sequence[str], program: bytes = b"", env: Mapping[str, str] | None = None) -> tuple[str, float]:
+    """What a command prints, and the largest resident set among its processes, in MB."""
     with tempfile.TemporaryFile() as file:
         file.write(program)
         file.seek(0)
-        done = subprocess.run([*PYTHON, "-c", BEARER, *command], stdin=file, capture_output=True, check=False, env={**os.environ})
+        done = subprocess.run([*PYTHON, "-c", BEARER, *command], stdin=file, capture_output=True, check=False, env=env or {**os.environ})
     assert done.returncode == 0, done.stdout + done.stderr
-    return int(done.stderr) * 1024 / 1e6
+    return done.stdout.decode(), int(done.stderr.split()[-1]) * 1024 / 1e6

@@ -16,6 +16,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import p
 from ansible_collections.podnet.baremetal.plugins.module_utils._plan import Host, Ledger, Network, peers_of, plan
 from measure import PYTHON, Row, answer, peak_memory
 
+NAMES = ("ledger and plan", "ledger and plan, wall", "ledger, read", "ledger, bytes")
 CLUSTER = "10.0.0.0/11"  # 8,192 subnets of /24
 SERVICE = "10.68.0.0/16"
 COLLECTIONS = Path(__file__).resolve().parents[2] / "build" / "collections"
@@ -59,6 +60,9 @@ def from_nothing(n: int, runs: int, scratch: Path) -> Iterator[Row]:
     spent = [_run(addresses, scratch / f"ledger-{n}-{number}.json") for number in range(runs)]
     yield Row("ledger and plan", n, "s CPU", [processor for processor, _ in spent], limit=1)
     yield Row("ledger and plan, wall", n, "s", [wall for _, wall in spent], limit=1)
+    path = scratch / f"ledger-{n}-0.json"
+    yield Row("ledger, read", n, "ms CPU", [_read(path) for _ in range(runs)])
+    yield Row("ledger, bytes", n, "kB", [path.stat().st_size / 1000])
 
 
 def as_many_as_fit(n: int, runs: int, scratch: Path) -> Iterator[Row]:
@@ -82,6 +86,13 @@ def as_many_as_fit(n: int, runs: int, scratch: Path) -> Iterator[Row]:
 
 def _allocation(path: Path, count: int, changes: int) -> tuple[list[str], bytes]:
     return [*PYTHON, "-", str(COLLECTIONS), str(path), str(count), str(changes)], ALLOCATE.encode()
+
+
+def _read(path: Path) -> float:
+    """CPU milliseconds that reading and checking a ledger takes."""
+    start = time.process_time()
+    assert read(str(path))
+    return (time.process_time() - start) * 1000
 
 
 def _run(addresses: dict[str, str], path: Path) -> tuple[float, float]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from labs import CHECKOUT
-from measure import Row, answer, cpu
+from measure import Row, borne, cpu
 from plans import CLUSTER, SERVICE, underlay
 from plays import PLAYBOOKS, clean, playbook
 
@@ -26,6 +27,9 @@ PLAYS = {
 PART = "controller, a host of few in many"
 EMPTY = "controller, an empty play"
 ROWS = ("controller, a host", "controller, a host with its start", "tasks a node", "calls a node", "bytes a node")
+WHOLE = ("whole run", "whole run, memory", "whole run, bytes a node")
+FORKS = ("forks, by the clock", "forks, CPU")
+DELAY = "1"  # seconds that a host takes for each call, as one does that is slow or far away
 PLUGINS = Path(__file__).with_name("plugins")
 
 
@@ -49,8 +53,8 @@ class Cluster:
         (self.directory / "hosts.yml").write_text(json.dumps(groups))
         self.run(PLAYBOOKS / "ledger.yml")
 
-    def run(self, path: Path, hosts: int | None = None) -> Run:
-        """Run a playbook on the first so many hosts, or on all; it must change nothing but the ledger."""
+    def run(self, path: Path, hosts: int | None = None, **settings: str) -> Run:
+        """Run a playbook on the first so many hosts, or on all; nothing but the ledger may change. `settings`: of its environment."""
         calls, tasks = self.directory / "calls", self.directory / "tasks"
         calls.write_text("")
         environment = clean(
@@ -60,20 +64,26 @@ class Cluster:
             ANSIBLE_CONNECTION_PLUGINS=str(PLUGINS / "connection"),
             BENCH_CALLS=str(calls),
             BENCH_TASKS=str(tasks),
+            **settings,
         )
         limit = [f"--limit={','.join(f'node{number}' for number in range(1, hosts + 1))}"] if hosts else []
         command = [*playbook(path, self.directory / "hosts.yml", {}), *limit]
-        seconds, _ = cpu(lambda: answer(command, env=environment))
+        start = time.perf_counter()
+        seconds, (_, peak) = cpu(lambda: borne(command, env=environment))
+        wall = time.perf_counter() - start
         sizes = [int(line) for line in calls.read_text().split()]
-        return Run(hosts or self.n, seconds, len(sizes), sum(sizes), json.loads(tasks.read_text()))
+        return Run(hosts or self.n, seconds, wall, peak, len(sizes), sum(sizes), json.loads(tasks.read_text()))
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: CPU seconds, calls of the connection and the bytes sent by them, and what was done on each host."""
+    """One run: CPU seconds, seconds by the clock, MB of its largest process, calls of the connection and the bytes sent by them, and what
+    was done on each host."""
 
     n: int
     seconds: float
+    wall: float
+    peak: float
     calls: int
     size: int
     hosts: dict[str, dict[str, Any]]
@@ -91,8 +101,12 @@ class Run:
 
 
 def names(play: str) -> tuple[str, ...]:
-    """The names of the rows of a playbook."""
+    """The names of the rows of a playbook, of many hosts against few."""
     return (f"{EMPTY}, {play}", *(f"{what}, {play}" for what in ROWS))
+
+
+def names_of_whole(play: str) -> tuple[str, ...]:
+    return tuple(f"{what}, {play}" for what in WHOLE)
 
 
 def controller(play: str, n: int, runs: int, scratch: Path, few: int = FEW) -> Iterator[Row]:
@@ -124,6 +138,25 @@ def part(n: int, runs: int, scratch: Path, few: int = FEW) -> Iterator[Row]:
             one, some = (cluster.run(PLAYS["site"], hosts).no_op().seconds for hosts in (1, few))
             side.append((some - one) / (few - 1) * 1000)
     yield Row(PART, n, "ms CPU", *sides, 1.2)
+
+
+def whole(play: str, n: int, runs: int, scratch: Path) -> Iterator[Row]:
+    """`whole run`: a playbook with nothing to do on all hosts of a cluster, its start included."""
+    cluster = Cluster(scratch / f"{play}-whole-{n}", n)
+    cluster.make()
+    done = [cluster.run(PLAYS[play]).no_op() for _ in range(runs)]
+    yield Row(f"whole run, {play}", n, "s CPU", [run.seconds for run in done])
+    yield Row(f"whole run, memory, {play}", n, "MB", [run.peak for run in done])
+    yield Row(f"whole run, bytes a node, {play}", n, "kB", [run.size / n / 1000 for run in done])
+
+
+def forks(n: int, runs: int, scratch: Path, hosts: int = FEW) -> Iterator[Row]:
+    """`forks`: site.yml with nothing to do by n forks, on hosts that take their time to answer."""
+    cluster = Cluster(scratch / f"forks-{n}", hosts)
+    cluster.make()
+    done = [cluster.run(PLAYS["site"], ANSIBLE_FORKS=str(n), BENCH_DELAY=DELAY).no_op() for _ in range(runs)]
+    yield Row(FORKS[0], n, "s", [run.wall for run in done])
+    yield Row(FORKS[1], n, "s CPU", [run.seconds for run in done])
 
 
 def _rows(name: str, many: list[Run], few: list[Run], start: float) -> Iterator[Row]:

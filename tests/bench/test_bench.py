@@ -16,6 +16,7 @@ from pathlib import Path
 import plans
 import pytest
 import simulate
+import sizes
 from bench import BENCHES
 from counting import changing
 from enclosed import SCRATCH, enclosed
@@ -54,7 +55,17 @@ def test_a_question_to_the_kernel_is_no_change() -> None:
 
 
 def test_the_ledger_is_planned_and_read_back(tmp_path: Path) -> None:
-    assert [row.name for row in plans.from_nothing(5, 1, tmp_path)] == ["ledger and plan", "ledger and plan, wall"]
+    rows = {row.name: row for row in plans.from_nothing(5, 1, tmp_path)}
+    assert tuple(rows) == plans.NAMES
+    assert rows["ledger, bytes"].ours == [(tmp_path / "ledger-5-0.json").stat().st_size / 1000]
+
+
+def test_what_the_tables_hold_and_take_is_measured_by_peers(tmp_path: Path) -> None:
+    rows = {row.name: row for row in sizes.tables(1001, 1, tmp_path)}
+    assert tuple(rows) == sizes.NAMES
+    assert rows["tables, entries"].ours == [3003]  # a neighbour, an fdb entry, a route each
+    assert rows["tables, nexthops"].ours == [1001]  # and with more than 1,000 routes a nexthop, too
+    assert rows["tables, file for boot"].ours[0] > 1001 * 0.1
 
 
 def test_the_last_lease_is_measured_beside_all_of_them(tmp_path: Path) -> None:
@@ -67,10 +78,11 @@ def test_a_simulated_cluster_answers_every_task_and_counts_what_it_was_sent(tmp_
     cluster = simulate.Cluster(tmp_path / "inventory", 3)
     cluster.make()
     cluster.run(CHECKOUT / "playbooks" / "site.yml", 2).no_op()
-    run = cluster.run(CHECKOUT / "playbooks" / "peers.yml", 2).no_op()
+    run = cluster.run(CHECKOUT / "playbooks" / "peers.yml", 2, BENCH_DELAY="0.01").no_op()
     assert run.calls == 2
     assert run.size > 1000
     assert run.tasks >= 1
+    assert run.peak > 1
 
 
 def test_both_sides_are_measured_by_turns() -> None:

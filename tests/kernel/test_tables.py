@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import Message, RouteSocket
+from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import Message, RouteSocket, passing_neighbours
 from ansible_collections.podnet.baremetal.plugins.module_utils._tables import index_of
 from node import PEERS, Node, device, peers, target
 
@@ -58,6 +59,15 @@ def churn() -> Iterator[None]:
             yield
         finally:
             os.killpg(process.pid, 9)
+
+
+def test_neighbours_of_peers_take_none_of_the_room_that_gc_thresh3_gives_to_others(node: Node) -> None:
+    device()
+    addresses = [f"172.{20 + (n >> 8)}.{n & 255}.0" for n in range(1, 1501)]  # gc_thresh3 is 1,024 where nobody has raised it
+    node.run("ip -batch -", "".join(f"neigh add {each} lladdr 02:f1:ac:14:01:00 dev flannel.1 nud permanent\n" for each in addresses))
+    node.run("ip neigh add 198.51.100.7 lladdr 02:00:00:00:00:07 dev eth0 nud reachable")
+    assert len(node.run("ip neigh show dev flannel.1 nud permanent").splitlines()) == 1500
+    assert passing_neighbours(RouteSocket(), socket.AF_INET) == 1
 
 
 @pytest.mark.parametrize("nexthops", ["always", "never"])

@@ -136,6 +136,12 @@ def test_modules_know_check_mode_and_their_end_in_one_file() -> None:
     assert [path.name for path in theirs if names_in(path) & known] == ["_module.py"]
 
 
+def test_the_map_of_the_code_has_every_file_and_no_other() -> None:
+    section = (CHECKOUT / "CONTRIBUTING.md").read_text().split("## The map\n")[1].split("\n## ")[0]
+    files = {path.stem for path in PLUGINS if path.parent.name in ("module_utils", "plugin_utils")}
+    assert set(re.findall(r"\b_[a-z_]+", section)) == files
+
+
 def test_functions_have_at_most_thirty_lines() -> None:
     functions = [
         (f"{path.name}:{node.lineno} {node.name}", (node.end_lineno or 0) - node.lineno + 1)

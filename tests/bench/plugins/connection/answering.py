@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ short_description: Answer at once, as a node on which nothing is left to change
 author: podnet contributors (@podnet)
 description:
   - Runs nothing. What a run then costs is the controller's part of it.
+  - E(BENCH_DELAY) has each command take so many seconds, of which none is CPU time.
 extends_documentation_fragment:
   - connection_pipelining
 options: {}
@@ -58,6 +60,7 @@ class Connection(ConnectionBase):
 
     def exec_command(self, cmd: str, in_data: bytes | None = None, *_: Any, **__: Any) -> tuple[int, bytes, bytes]:
         count(len(cmd.encode()) + len(in_data or b""))
+        time.sleep(float(os.environ.get("BENCH_DELAY", "0")))
         return 0, LINE, b""
 
     def put_file(self, in_path: str, *_: Any) -> None:
