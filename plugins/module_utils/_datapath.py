@@ -62,7 +62,7 @@ class Datapath(NamedTuple):
             "counters": dict([*_counters("snmp"), *_counters("netstat"), *_of_links(self._links())]),
             "limits": list(self._limits()),
             "settings": dict(_settings(self._links())),
-            "filters": filters(_ruleset(), self.options["port"]),
+            "filters": filters(_ruleset(), self.options["port"], dict(_legacy())),
             "admitted": admitted(),
             "underlay_routes": {peer["underlay"]: self._way(peer["underlay"]) for peer in self.peers if peer["underlay"]},
             "routes": dict(self._routes()),
@@ -144,9 +144,22 @@ def _number(sysctl: str) -> int | None:
 
 
 def _ruleset() -> str:
-    """Of nftables, and so of an iptables that goes by nftables. "" where there is no nft(8), or it is refused."""
+    """Of nftables, and so of an iptables that goes by nftables."""
+    return _printed("nft", "--handle", "--terse", "list", "ruleset")
+
+
+def _legacy() -> Iterator[tuple[str, str]]:
+    """By family, of an iptables that does without nftables. Asked where it has tables: by itself iptables-legacy(8) would make them."""
+    for family in ("ip", "ip6"):
+        names = f"{NET}/{family}_tables_names"
+        with suppress(OSError):  # root alone may read it, and there is none where the kernel has no such tables
+            if _lines(names):
+                yield family, _printed(f"{family}tables-legacy-save")
+
+
+def _printed(*listing: str) -> str:
+    """ "" where there is no such command, or it is refused."""
     with suppress(OSError):
-        listing = ["nft", "--handle", "--terse", "list", "ruleset"]
         return subprocess.run(listing, env=ENVIRONMENT, capture_output=True, encoding="utf-8", errors="replace", check=False).stdout
     return ""
 

@@ -73,6 +73,30 @@ class FileChange(NamedTuple):
 Step = Union[SetChange, FileChange]
 
 
+class PortChange(NamedTuple):
+    """VXLAN at this port is asked of the table's own chain, too, until the table is loaded anew. Chains that are there stay as they are."""
+
+    port: int
+
+    @property
+    def command(self) -> str:
+        return f"nft insert rule inet {TABLE} input udp dport {self.port} jump vxlan"
+
+    @property
+    def before(self) -> str:
+        return ""
+
+    @property
+    def after(self) -> str:
+        return self.command
+
+    def make(self) -> None:
+        chains = "input { type filter hook input priority filter; policy accept; }", "vxlan"
+        text = "\n".join([*(f"add chain inet {TABLE} {chain}" for chain in chains), self.command.removeprefix("nft ")])
+        if words := _load(text):
+            raise Failed(f"nft refused `{self.command}`: {words}")
+
+
 class PeerSets(NamedTuple):
     """The sets hold these underlay addresses, where the table is there, and the file at `path` adds them at boot."""
 

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Union
 
-from ansible_collections.podnet.baremetal.plugins.module_utils._errors import refuse
+from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change
+from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, about, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._generation import refuse_older
 from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import (
     valid_address,
@@ -20,7 +22,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import (
     valid_subnet,
 )
 from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import Kernel, KernelTarget, KernelTargets
-from ansible_collections.podnet.baremetal.plugins.module_utils._node import refuse_flanneld
+from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock, refuse_flanneld
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     EVERY_KIND,
     Address,
@@ -33,6 +35,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     scope_of,
 )
 from ansible_collections.podnet.baremetal.plugins.module_utils._own_routes import CLUSTER, refuse_own_routes
+from ansible_collections.podnet.baremetal.plugins.module_utils._peer_sets import PortChange, admitted
 
 # What VXLAN adds to a packet: inner Ethernet 14, VXLAN 8, UDP 8 and the outer IP header (RFC 7348, section 5).
 IPV6 = 6
@@ -41,6 +44,8 @@ OVERHEAD = {4: 50, IPV6: 70}
 SMALLEST_MTU = {4: 576, 6: 1280}
 LARGEST_PORT = 65535
 LARGEST_VNI = (1 << 24) - 1  # RFC 7348: 24 bits
+
+Step = Union[Change, PortChange]
 
 # Where a role takes an option from: messages name both, so that who wrote an inventory finds the line.
 VARIABLES = {
@@ -81,6 +86,39 @@ def vtep_target(node: str, options: dict[str, Any]) -> KernelTargets:
         for device, objects, said in zip(devices, wanted, ("device", "device6"))
     )
     return KernelTargets((*_unreachable(node, options, kernel), *targets), refuse_older(node, options))
+
+
+class GuardedDevices(NamedTuple):
+    """Devices, and the node's firewall, where there is one: it knows another port before they have it."""
+
+    node: str
+    devices: KernelTargets
+    port: int
+
+    @property
+    def name(self) -> str:
+        return self.devices.name
+
+    def lock(self) -> AbstractContextManager[None]:
+        return node_lock()
+
+    def drift(self) -> list[Step]:
+        steps = self.devices.drift()
+        moves = any(isinstance(step.old, VxlanDevice) and step.old.port != self.port and not step.new for step in steps)
+        return [PortChange(self.port), *steps] if moves and admitted() is not None else [*steps]
+
+    def apply(self, steps: Sequence[Step]) -> None:
+        guards = [step for step in steps if isinstance(step, PortChange)]
+        with about(self.node):
+            for step in guards:
+                step.make()
+        try:
+            self.devices.apply([step for step in steps if not isinstance(step, PortChange)])
+        except Failed as error:
+            raise Failed(str(error), [*(step.command for step in guards), *error.done], passing=error.passing) from error
+
+    def facts(self) -> dict[str, Any]:
+        return self.devices.facts()
 
 
 def _address(node: str, given: str, options: Mapping[str, Any]) -> str:

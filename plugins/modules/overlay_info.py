@@ -59,7 +59,7 @@ options:
   datapath:
     description:
       - Whether to return what else packets between pods depend on, from RV(underlay) to RV(applied).
-      - Firewalls are read where there is C(nft), so not those of an iptables that does without nftables.
+      - Firewalls are read where there is C(nft), those of an iptables without nftables where there is C(iptables-legacy-save).
     type: bool
     default: false
   bridge:

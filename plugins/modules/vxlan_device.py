@@ -217,7 +217,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._converge import 
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
 from ansible_collections.podnet.baremetal.plugins.module_utils._persistent import persistent
-from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import vtep_target
+from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import GuardedDevices, vtep_target
 
 ARGUMENTS: dict[str, Any] = {
     "ledger": {"type": "path"},
@@ -250,11 +250,13 @@ RULES: dict[str, Any] = {"required_if": [("state", "present", ["local", "mac"])]
 
 
 def _target(options: dict[str, Any]) -> Target[Any]:
-    target = vtep_target(node_name(options), options)
-    texts: dict[str, Callable[[], str]] = {DEVICE_FILE: lambda: device_text(thing for part in target.parts for thing in part.desired)}
+    node = node_name(options)
+    devices = vtep_target(node, options)
+    texts: dict[str, Callable[[], str]] = {DEVICE_FILE: lambda: device_text(thing for part in devices.parts for thing in part.desired)}
     if options["state"] == "absent":  # the entries of its peers go with it
         texts[PEERS_FILE] = str
-    return persistent(target, options, texts)
+        return persistent(devices, options, texts)
+    return persistent(GuardedDevices(node, devices, options["port"]), options, texts)
 
 
 def main() -> None:

@@ -32,11 +32,14 @@ from ansible_collections.podnet.baremetal.plugins.plugin_utils._verification imp
 
 BETWEEN = "between "
 ENDS = ("pod", "node")
+NFT = "nft"
 OURS = "podnet"  # the table that the role flannel makes
-RULE = re.compile(r"nft (?P<family>\S+) (?P<table>\S+) (?P<chain>\S+): (?P<text>.*?)(?: # handle (?P<handle>\d+))?")
+RULE = re.compile(
+    r"(?P<tool>nft|ip6?tables-legacy) (?P<family>\S+) (?P<table>\S+) (?P<chain>\S+): (?P<text>.*?)(?: # handle (?P<handle>\d+))?"
+)
 POLICY = re.compile(r"\bhook (\w+) .*policy drop;")
 UNUSED = re.compile(r"\bcounter packets 0 ")
-FROM = re.compile(r"\bsaddr ([0-9a-f.:/]+) ")
+FROM = re.compile(r"(?:\bsaddr|-s) ([0-9a-f.:/]+) ")
 
 
 def problems(document: Document) -> list[Problem]:
@@ -134,23 +137,22 @@ class Diagnosis(NamedTuple):
             return None
         forwards = path["source" if at == path["from"] else "target"] == "pod"
         for rule in filter(None, map(RULE.fullmatch, node["filters"])):
-            policy, home = POLICY.search(rule["text"]), f"{rule['family']} {rule['table']} {rule['chain']}"
+            policy = POLICY.search(rule["text"])
             if policy and (forwards or policy[1] != "forward"):
-                return self._closed(at, other, home, policy[1])
+                return self._closed(at, other, rule, policy[1])
             if not policy and not TRANSLATES.search(rule["text"]) and _matches(rule["text"], peer["underlay"]):
                 text = f"A rule of {at} drops VXLAN from {other}: {rule['text']}."
-                repair = Repair(f"nft delete rule {home} handle {rule['handle']}", (at,))
-                return Finding("filtered", at, other, f"{at}: nft {home}", text, repair)
+                return Finding("filtered", at, other, f"{at}: {rule['tool']} {_home(rule)}", text, Repair(_deleting(rule), (at,)))
         return None
 
-    def _closed(self, at: str, other: str, home: str, hook: str) -> Finding:
+    def _closed(self, at: str, other: str, rule: re.Match[str], hook: str) -> Finding:
         network = self.of.document["network"]
         what = f"udp dport {network['port']}"
-        ranges = [f"{'ip6' if ':' in cidr else 'ip'} {end} {cidr}" for cidr in network["cluster_cidrs"] for end in ("saddr", "daddr")]
-        commands = [f"nft insert rule {home} {match} accept" for match in (ranges if hook == "forward" else [what])]
-        text = f"The chain {home} of {at} drops by its policy, and nothing in it accepts {'pods' if hook == 'forward' else what}."
-        repair = self.of.repair(at, "\n".join(commands)) if hook == "forward" else Repair("\n".join(commands), (at,))
-        return Finding("filtered", at, other, f"{at}: nft {home}", text, repair)
+        commands = "\n".join(_opening(rule, network["cluster_cidrs"] if hook == "forward" else [], network["port"]))
+        text = f"The chain {_home(rule)} of {at} drops by its policy, and nothing in it accepts {'pods' if hook == 'forward' else what}."
+        # The role flannel asks iptables, which need not be the one that does without nftables.
+        repair = self.of.repair(at, commands) if hook == "forward" and rule["tool"] == NFT else Repair(commands, (at,))
+        return Finding("filtered", at, other, f"{at}: {rule['tool']} {_home(rule)}", text, repair)
 
     def _size(self, path: Path) -> Finding:
         here, there = path["from"], path["to"]
@@ -177,10 +179,8 @@ class Diagnosis(NamedTuple):
         found = sorted((rule for rule in rules if TRANSLATES.search(rule["text"])), key=_unlikely)
         if not found:
             return Finding("masqueraded", at, "", at, f"{text}.", Repair("nft --handle list ruleset", (at,)))
-        home = "{family} {table} {chain}".format(**found[0].groupdict())
-        repair = Repair(f"nft delete rule {home} handle {found[0]['handle']}", (at,))
-        repair = Repair(SITE, (at,)) if found[0]["table"] == OURS else repair
-        return Finding("masqueraded", at, "", f"{at}: nft {home}", f"{text}, by {found[0]['text']}.", repair)
+        repair = Repair(SITE if found[0]["table"] == OURS else _deleting(found[0]), (at,))
+        return Finding("masqueraded", at, "", f"{at}: {found[0]['tool']} {_home(found[0])}", f"{text}, by {found[0]['text']}.", repair)
 
     def _loss(self, path: Path) -> Finding:
         here, there = path["from"], path["to"]
@@ -198,6 +198,25 @@ def _between(cause: str, path: Path, what: str, advice: str, hop: str) -> Findin
 
 def _because(path: Path) -> str:
     return f" ({path['error']})" if path["error"] else ""
+
+
+def _home(rule: re.Match[str]) -> str:
+    return f"{rule['family']} {rule['table']} {rule['chain']}"
+
+
+def _deleting(rule: re.Match[str]) -> str:
+    if rule["tool"] == NFT:
+        return f"nft delete rule {_home(rule)} handle {rule['handle']}"
+    return f"{rule['tool']} -t {rule['table']} -D {rule['chain']} {rule['text']}"
+
+
+def _opening(rule: re.Match[str], cidrs: Sequence[str], port: int) -> list[str]:
+    """What lets pods of these ranges through the chain or, without ranges, VXLAN."""
+    if rule["tool"] == NFT:
+        ranges = [f"{'ip6' if ':' in cidr else 'ip'} {end} {cidr}" for cidr in cidrs for end in ("saddr", "daddr")]
+        return [f"nft insert rule {_home(rule)} {match} accept" for match in ranges or [f"udp dport {port}"]]
+    matches = [f"{end} {cidr}" for cidr in cidrs if (":" in cidr) == (rule["family"] == "ip6") for end in ("-s", "-d")]
+    return [f"{rule['tool']} -I {rule['chain']} {match} -j ACCEPT" for match in matches or [f"-p udp --dport {port}"]]
 
 
 def _matches(text: str, sources: Sequence[str]) -> bool:

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from statistics import median
 from typing import NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._findings import ANSWER, REACH, SIZE
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._paths import LOSS, SOURCE, failures
-from ansible_collections.podnet.baremetal.plugins.plugin_utils._verification import Document, Node, Path, Problem
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._verification import Document, Node, Path
 
 DIGITS = re.compile(r"(\d+)")
 
@@ -78,11 +78,6 @@ def verdict(document: Document) -> str:
 def counted(number: int, word: str) -> str:
     """2, path: 2 paths."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
-def by_severity(problems: Iterable[Problem]) -> list[Problem]:
-    """Errors first, and of those first what explains most."""
-    return sorted(problems, key=lambda problem: (problem["severity"] != "error", -problem["paths"]))
 
 
 def natural(name: str) -> list[tuple[int, str]]:

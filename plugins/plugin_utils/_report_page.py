@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from ansible_collections.podnet.baremetal.plugins.plugin_utils._report import by_severity, fault, figures, milliseconds, natural, verdict
+from ansible_collections.podnet.baremetal.plugins.plugin_utils._report import fault, figures, milliseconds, natural, verdict
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._verification import Document, Node, Path, Peer
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -39,7 +39,7 @@ def page(document: Document, files: Mapping[str, str]) -> str:
         data=Markup(json.dumps(page_data(document), separators=(",", ":")).translate(ESCAPES)),
         document=document,
         figures=figures(document),
-        problems=by_severity(document["problems"]),
+        problems=document["problems"],
         verdict=verdict(document),
     )
 
@@ -55,7 +55,7 @@ def page_data(document: Document) -> dict[str, Any]:
     """
     names = sorted(document["nodes"], key=natural)
     words: dict[str, int] = {}
-    problems = by_severity(document["problems"])
+    problems = document["problems"]
     identities = {name: _identities(document["nodes"][name]) for name in names}
     nodes = [_card(name, document["nodes"][name], names, identities) for name in names]
     for number, problem in enumerate(problems):

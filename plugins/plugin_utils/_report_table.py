@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from textwrap import wrap
 
 from ansible_collections.podnet.baremetal.plugins.plugin_utils._report import (
-    by_severity,
     counted,
     fault,
     figures,
@@ -77,7 +76,7 @@ def _unverified(document: Document, width: int) -> Iterator[str]:
 
 
 def _problems(document: Document, width: int) -> Iterator[str]:
-    problems = by_severity(document["problems"])
+    problems = document["problems"]
     for problem in problems[:SHOWN]:
         yield ""
         yield from _problem(problem, width)

@@ -33,6 +33,7 @@ COLLECTIONS = CHECKOUT / "build" / "collections" / "ansible_collections"
 MOVED = "198.51.100.12"
 PORT = {"podnet_port": 4789}
 VNI = {**PORT, "podnet_vni": 2}
+GUARD = "nft insert rule inet podnet input udp dport 4789 jump vxlan"
 RECREATE = "recreate flannel.1: every pod of the node is cut off meanwhile"
 INSTALL = "install -D -m 0644 /dev/stdin"
 ADMIT = "Let in who changes its underlay address"
@@ -41,13 +42,13 @@ REACH, FILES = "Reach the other nodes, and nobody else", "Tell the CNI plugins a
 
 # What a version before this one had in the place of what this one has: a table with a rule less and a chain more, and other files for
 # the boot.
-EARLIER = {
-    "roles/flannel/templates/table.nft.j2": ("  {{ family }} saddr {{ of(family, flannel_lease.cluster_cidr) }} accept\n", ""),
-    "roles/flannel/vars/main.yml": ("| trim }}", "| trim ~ '\\nchain earlier {\\n}' }}"),
-    "roles/flannel/files/restore.sh": ("| sort | cksum", "| sort | sha1sum"),
-    "roles/flannel/files/podnet.service": ("TimeoutStartSec=180", "TimeoutStartSec=90"),
-    "plugins/module_utils/_boot.py": ("# Written by {}", "# By {}"),
-}
+EARLIER = (
+    ("roles/flannel/vars/main/texts.yml", "    {{ family }} saddr {{ of(family, flannel_lease.cluster_cidr) }} accept\n", ""),
+    ("roles/flannel/vars/main/texts.yml", "| trim }}", "| trim ~ '\\nchain earlier {\\n}' }}"),
+    ("roles/flannel/files/restore.sh", "| sort | cksum", "| sort | sha1sum"),
+    ("roles/flannel/files/podnet.service", "TimeoutStartSec=180", "TimeoutStartSec=90"),
+    ("plugins/module_utils/_boot.py", "# Written by {}", "# By {}"),
+)
 
 
 @dataclass
@@ -142,7 +143,7 @@ def earlier_version(collections: Path) -> Path:
     copy = collections / "ansible_collections" / "podnet" / "baremetal"
     for part in ("meta", "playbooks", "plugins", "roles"):
         shutil.copytree(CHECKOUT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, (now, then) in EARLIER.items():
+    for name, now, then in EARLIER:
         text = (copy / name).read_text()
         assert now in text
         (copy / name).write_text(text.replace(now, then))
@@ -259,20 +260,21 @@ def test_a_new_device_is_refused_and_where_it_is_allowed_a_diff_says_so_beforeha
     why = "port is 8472 and must be 4789: the kernel changes this only by recreating the device"
     assert [why in each.msg for each in refused.of(DEVICE)] == [True] * 3
     foreseen = cluster.play("site", "--tags=flannel_device", "--check", "--diff", podnet_recreate=True, **PORT).succeeded()
-    shown = {each.host: each.diff["after"].splitlines()[:2] for each in foreseen.of(DEVICE) if each.changed}
-    assert {host: lines[0] for host, lines in shown.items()} == dict.fromkeys(NODES, f"# {RECREATE}")
-    assert all(lines[1].startswith("ip link add name flannel.1 ") for lines in shown.values())
+    shown = {each.host: each.diff["after"].splitlines()[:3] for each in foreseen.of(DEVICE) if each.changed}
+    assert {host: lines[:2] for host, lines in shown.items()} == {node: [GUARD, f"# {RECREATE}"] for node in NODES}
+    assert all(lines[2].startswith("ip link add name flannel.1 ") for lines in shown.values())
     assert {node: cluster.overlay(node) for node in NODES} == before
 
 
-@pytest.mark.parametrize(("change", "variables"), [("another port", PORT), ("another VNI", VNI)])
+@pytest.mark.parametrize(("change", "variables", "guards"), [("another port", PORT, [GUARD]), ("another VNI", VNI, [])])
 def test_a_new_device_loses_what_is_sent_until_it_is_there_and_nothing_later(
-    cluster: Cluster, change: str, variables: dict[str, Any]
+    cluster: Cluster, change: str, variables: dict[str, Any], guards: list[str]
 ) -> None:
     with cluster.streams(change) as streams:
         done = cluster.play("site", "--tags=flannel,flannel_device", podnet_recreate=True, **variables).succeeded()
     looked = done.of(DEVICE)[: len(NODES)]
     assert [(each.changed, each.result["warnings"]) for each in looked] == [(False, [f"{each.host}: {RECREATE}."]) for each in looked]
-    assert {each[0] for each in commands(done, DEVICE).values()} == {"ip link del flannel.1"}
+    first = [*guards, "ip link del flannel.1"]
+    assert [each[: len(first)] for each in commands(done, DEVICE).values()] == [first] * len(NODES)
     assert all(stream.lost > 0 for stream in streams)
     assert [max(stream.came) for stream in streams] == [stream.sent for stream in streams]

@@ -90,6 +90,8 @@ SPOILED = [
 FOREIGN = [("node1", "ip route del 203.0.113.0/24"), ("node1", "nft delete table ip somebody")]
 PEERS_OF_NODE1 = "nft add element inet podnet peers { 198.51.100.2, 198.51.100.3 }"
 PEERS_OF_NODE3 = "add element inet podnet peers { 198.51.100.1, 198.51.100.2 }"
+CONFLIST = "cat /etc/cni/net.d/10-flannel.conflist"
+CNI = "Write the CNI configuration, or take it away"
 
 
 class Cluster:
@@ -316,6 +318,15 @@ def test_what_somebody_spoiled_is_repaired_exactly_and_what_is_not_ours_stays(cl
     assert cluster.site().changed == []
 
 
+def test_a_part_of_a_run_learns_the_lease_itself_and_a_part_left_out_takes_no_other_along(cluster: Cluster) -> None:
+    before = cluster.run("node2", CONFLIST)
+    for arguments in (["--tags=cni"], [f"--start-at-task={CNI}", "--skip-tags=cni_install"]):
+        cluster.run("node2", "truncate -s 0 /etc/cni/net.d/10-flannel.conflist")
+        part = cluster.site("--limit=node2", *arguments)
+        assert [each.task.split(" : ")[1] for each in part.changed] == ["Write the CNI configuration"]
+        assert cluster.run("node2", CONFLIST) == before
+
+
 def test_a_peer_that_left_the_inventory_is_purged_and_comes_back_the_same(cluster: Cluster, tmp_path: Path) -> None:
     before = {node: cluster.tables(node) for node in ("node1", "node2")}
     ledger = cluster.ledger.read_text()
@@ -398,6 +409,12 @@ def test_a_node_after_reset_is_as_it_was_before_site(cluster: Cluster) -> None:
     cluster.play("reset").succeeded()
     cluster.lab.run("node1", "sh", "-ec", PLANTED)
     before = everything(cluster)
+    refused = cluster.play("site", "--limit=node2", "--tags=cni,host_services", "--skip-tags=host_services")
+    assert refused.one("Refuse a node that has no overlay yet").msg == (
+        'node2: cni_pod_subnets is ["172.20.1.0/24"], of an overlay that is not there: have the role flannel make that first, '
+        "as with --tags flannel,cni."
+    )
+    assert (refused.code, refused.changed, changes_to(before, everything(cluster))) == (2, [], {})
     cluster.site()
     assert len(changes_to(before, everything(cluster))["new"]) > 100
     predicted = cluster.play("reset", "--check", "--diff").succeeded()

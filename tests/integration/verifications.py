@@ -31,7 +31,8 @@ def verification(count: int, *, broken: bool = False, dual: bool = False, each: 
     if broken:
         nodes[names[-1]] = _gone(nodes[names[-1]])
     paths = list(_paths(names, nodes, broken=broken, each=each))
-    problems = _problems(names, nodes, paths) if broken else []
+    found = _problems(names, nodes, paths) if broken else []
+    problems = sorted(found, key=lambda problem: (problem["severity"], -problem["paths"]))  # as a verification has them
     return {
         "version": 1,
         "made": "2026-11-28T02:00:00Z",

@@ -80,6 +80,16 @@ FAULTS = {
         ("filtered", "node2: nft inet others guard", ["node2", "node1"]),
         "ansible node2 --become --args 'nft delete rule inet others guard handle 2'",
     ),
+    "a rule of an iptables without nftables": (
+        ["node2: iptables-legacy -A INPUT -s 198.51.100.1 -p udp --dport 8472 -j DROP"],
+        ("filtered", "node2: iptables-legacy ip filter INPUT", ["node2", "node1"]),
+        "ansible node2 --become --args 'iptables-legacy -t filter -D INPUT -s 198.51.100.1/32 -p udp -m udp --dport 8472 -j DROP'",
+    ),
+    "a policy of an iptables without nftables": (
+        ["node2: iptables-legacy -P FORWARD DROP"],
+        ("filtered", "node2: iptables-legacy ip filter FORWARD", ["node2", "node1", "node3"]),
+        "\n".join(f"ansible node2 --become --args 'iptables-legacy -I FORWARD {end} 172.20.0.0/16 -j ACCEPT'" for end in ("-s", "-d")),
+    ),
     "a chain that drops pods by its policy": (
         [
             "node2: nft add table ip filter",

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import answer
@@ -22,10 +24,11 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import p
 from ansible_collections.podnet.baremetal.plugins.module_utils._peer_sets import PeerSets
 from ansible_collections.podnet.baremetal.plugins.module_utils._peers import guarded_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import packed_address
-from node import FDB, NEIGHBOURS, PEERS, ROUTES, Node, commands, device
-from spaces import Listener, Space, frame, raw, stream, udp
+from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import GuardedDevices, vtep_target
+from node import FDB, NEIGHBOURS, OPTIONS, PEERS, ROUTES, Node, commands, device
+from spaces import PAUSE, Listener, Space, frame, raw, stream, udp
 
-TEMPLATES = Path(__file__).resolve().parents[2] / "roles" / "flannel" / "templates"
+TEXTS = yaml.safe_load((Path(__file__).resolve().parents[2] / "roles" / "flannel" / "vars" / "main" / "texts.yml").read_text())
 FOUR, SIX = "172.20.0.0/16", "2001:db8:244::/48"
 LEASE = {"cluster_cidr": [FOUR, SIX], "subnets": ["172.20.0.0/24", "2001:db8:244::/64"]}
 BOTH: dict[str, Any] = {"cluster_cidrs": [FOUR, SIX], "addresses": ["172.20.0.0/32", "2001:db8:244::/128"]}
@@ -34,8 +37,9 @@ NEW = {"node": "node4", "subnets": ["172.20.3.0/24"], "underlay": "198.51.100.9"
 ADD, DELETE = (f"nft {verb} element inet podnet peers {{ 198.51.100.9 }}" for verb in ("add", "delete"))
 NODE, PEER, STRANGER, OUTSIDE = "198.51.100.1", "198.51.100.2", "198.51.100.66", "203.0.113.8"
 POD, POD6, THEIRS, THEIRS6 = "172.20.0.2", "2001:db8:244::2", "172.20.1.9", "2001:db8:244:1::9"
-PORT, VXLAN, NODE_PORT = 7000, 8472, 30080
-FORGED, MANY, REWRITES = 1000, 5000, 20
+PORT, VXLAN, NEW_PORT, NODE_PORT = 7000, 8472, 4789, 30080
+GUARD = f"nft insert rule inet podnet input udp dport {NEW_PORT} jump vxlan"
+FORGED, MANY, SOME, REWRITES = 1000, 5000, 500, 20
 SERVICE = f"""table ip service {{
   chain prerouting {{
     type nat hook prerouting priority dstnat
@@ -57,7 +61,7 @@ class Site(NamedTuple):
 
     def table(self, rules: str | None = None, **variables: Any) -> dict[str, Any]:
         """What nft_table answers to the role's rules, or to others."""
-        text = rendered("table.nft.j2", **variables) if rules is None else rules
+        text = rendered("flannel_table_text", **variables) if rules is None else rules
         plan = None if variables.get("flannel_firewall") == "none" else pack_plan(PEERS6)
         options: dict[str, Any] = {"family": "inet", "name": "podnet", "state": "present", "rules": text, "plan": plan, "own": []}
         return answer(lambda: nft_target("node1", options), check=False, diff=False)
@@ -81,7 +85,7 @@ class Site(NamedTuple):
 def rendered(name: str, **variables: Any) -> str:
     given = {"flannel_firewall": "nftables", "flannel_masquerade": True, "flannel_port": VXLAN, "flannel_lease": LEASE}
     known = {**given, "flannel_device": {"device": {"name": "flannel.1"}}, **variables}
-    text = Templar(DataLoader(), variables=known).template(trust_as_template((TEMPLATES / name).read_text()))
+    text = Templar(DataLoader(), variables=known).template(trust_as_template(TEXTS[name]))
     return str(text)
 
 
@@ -247,6 +251,37 @@ def test_a_new_peer_is_let_in_before_its_entries_and_one_that_left_is_kept_out_a
     assert site.peers(PEERS6) == []
 
 
+def test_a_device_with_another_port_is_guarded_from_its_first_moment_on(site: Site) -> None:
+    site.table()
+    before, sent, loaded = site.listed(), site.wire.sent, threading.Event()
+    options = {**OPTIONS, **BOTH, "node": "node1", "port": NEW_PORT, "recreate": True}
+
+    def devices() -> GuardedDevices:
+        return GuardedDevices("node1", vtep_target("node1", options), NEW_PORT)
+
+    def enough() -> bool:
+        return loaded.is_set() and sent[STRANGER] > SOME
+
+    assert commands(devices(), check=True)[:2] == [GUARD, "ip link del flannel.1"]
+    assert site.listed() == before
+    forged, good = frame("172.20.1.66", POD, PORT, b"forged"), frame(THEIRS, POD, PORT, b"good")
+    stranger = threading.Thread(target=stream, args=(site.wire, STRANGER, (NODE, NEW_PORT), forged, enough))
+    with closing(Listener(site.pod, PORT)) as listener:
+        stranger.start()
+        assert commands(devices())[:2] == [GUARD, "ip link del flannel.1"]
+        udp(site.wire, PEER, (NODE, NEW_PORT), good, 1)
+        made = sent[STRANGER]
+        while sent[STRANGER] < made + SOME:
+            time.sleep(PAUSE)
+        assert site.table(flannel_port=NEW_PORT)["changed"]
+        loaded.set()
+        stranger.join()
+        counted = listener.count()
+    assert (counted[b"forged"], counted[b"good"]) == (0, 1)
+    assert site.listed() == before.replace(str(VXLAN), str(NEW_PORT))
+    assert commands(devices()) == []
+
+
 def test_a_peer_that_moves_is_let_in_by_either_address_until_its_entries_have_moved(site: Site) -> None:
     there = "198.51.100.9"
     moves = [{**PEERS6[0], "underlay": there}, PEERS6[1]]
@@ -344,7 +379,7 @@ def test_a_table_with_another_hook_or_without_a_set_is_loaded_anew_and_one_that_
 def test_the_file_for_boot_loads_the_same_table_once_or_twice(site: Site, tmp_path: Path) -> None:
     site.table()
     before = site.listed()
-    text = rendered("podnet.nft.j2", flannel_peers_file=str(site.file), flannel_rules=rendered("table.nft.j2").strip())
+    text = rendered("flannel_boot_table", flannel_peers_file=str(site.file), flannel_rules=rendered("flannel_table_text").strip())
     (tmp_path / "podnet.nft").write_text(text)
     for _time in range(2):
         site.node.run(f"nft -f {tmp_path}/podnet.nft")
@@ -352,7 +387,7 @@ def test_the_file_for_boot_loads_the_same_table_once_or_twice(site: Site, tmp_pa
     site.node.run("nft delete table inet podnet")
     site.node.run(f"nft -f {tmp_path}/podnet.nft")
     assert site.listed() == before
-    (tmp_path / "podnet.nft").write_text(rendered("podnet.nft.j2", flannel_firewall="none", flannel_rules=""))
+    (tmp_path / "podnet.nft").write_text(rendered("flannel_boot_table", flannel_firewall="none", flannel_rules=""))
     site.node.run(f"nft -f {tmp_path}/podnet.nft")
     assert "podnet" not in site.node.run("nft list tables")
 

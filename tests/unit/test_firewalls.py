@@ -22,6 +22,29 @@ def ruleset(table: str, chain: str, hook: str, *rules: str, more: str = "") -> s
 DROP = "input priority filter; policy drop;"
 ACCEPT = "input priority filter; policy accept;"
 
+SAVED = """*nat
+:POSTROUTING ACCEPT [0:0]
+-A POSTROUTING -s 172.20.0.0/16 -j MASQUERADE
+COMMIT
+*filter
+:INPUT DROP [0:0]
+:FORWARD DROP [0:0]
+:FLANNEL-FWD - [0:0]
+-A INPUT -p udp -m udp --dport 8472 -j VXLAN
+-A FORWARD -j FLANNEL-FWD
+-A VXLAN -s 198.51.100.1/32 -j REJECT --reject-with icmp-port-unreachable
+-A VXLAN -j ACCEPT
+COMMIT
+"""
+
+
+def test_an_iptables_without_nftables_is_read_as_well() -> None:
+    assert filters("", 8472, {"ip": SAVED, "ip6": "*filter\n:FORWARD DROP [0:0]\nCOMMIT\n"}) == [
+        "iptables-legacy ip filter VXLAN: -s 198.51.100.1/32 -j REJECT --reject-with icmp-port-unreachable",
+        "ip6tables-legacy ip6 filter FORWARD: hook forward policy drop;",
+        "iptables-legacy ip nat POSTROUTING: -s 172.20.0.0/16 -j MASQUERADE",
+    ]
+
 
 @pytest.mark.parametrize(
     ("text", "said"),

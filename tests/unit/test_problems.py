@@ -326,6 +326,13 @@ def test_a_rule_that_dropped_nothing_or_names_others_is_not_the_reason() -> None
     )
 
 
+def test_a_rule_of_an_iptables_without_nftables_is_deleted_by_its_own_command() -> None:
+    made = document()
+    lose(made, "node1", "node2")
+    made["nodes"]["node2"]["filters"] = ["iptables-legacy ip filter VXLAN: -s 198.51.100.1/32 -j DROP"]
+    assert only(made)["repair"] == "ansible node2 --become --args 'iptables-legacy -t filter -D VXLAN -s 198.51.100.1/32 -j DROP'"
+
+
 def test_a_pod_that_its_node_does_not_reach_either_is_the_pods_side() -> None:
     made = document()
     lost = lose(made, "node1", "node2", ("pod",)) + lose(made, "node3", "node2", ("pod",))
