@@ -163,9 +163,32 @@ class Mesh:
         for member in self.members:
             member.converge([each.peer for each in self.members])
 
-    def document(self, *, ledger: bool = False) -> Document:
-        """What a verification of them finds now."""
-        paths = self.paths()
+    def probed(self) -> Document:
+        """What a verification finds now, where the modules of the role verify ask."""
+        echo = {"name": "echo", "plugin_directory": PLUGINS}
+        try:
+            found = {each.name: each.module("pod_echo", **echo, port=PORT) for each in self.members}
+            targets = [
+                {
+                    "node": each.name,
+                    "pods": found[each.name]["pod"]["addresses"],
+                    "gateways": found[each.name]["gateways"],
+                    "addresses": [each.underlay],
+                }
+                for each in self.members
+            ]
+            asked = [
+                each.start("mesh_probe", netns=found[each.name]["netns"], port=PORT, count=1, targets=targets) for each in self.members
+            ]
+            paths: list[Path] = [path for each in asked for path in answer(each)["paths"]]
+            return self.document(paths, {name: each["pod"] for name, each in found.items()})
+        finally:
+            for each in self.members:
+                each.module("pod_echo", **echo, state="absent")
+
+    def document(self, paths: Sequence[Path] | None = None, pods: Mapping[str, Any] | None = None, *, ledger: bool = False) -> Document:
+        """What a verification of them finds now, with these answers of theirs or those of its own packets."""
+        paths = self.paths() if paths is None else list(paths)
         options: dict[str, Any] = {"datapath": True, "cluster_cidrs": [CLUSTER]}
         found = {each.name: each.start("overlay_info", **options) for each in self.members}
         nodes: dict[str, Any] = {}
@@ -173,7 +196,7 @@ class Mesh:
             tables = answer(found[member.name])
             lease = {"subnets": member.peer["subnets"], "underlays": [member.underlay], "macs": [member.peer["mac"]]}
             assert Tables.__annotations__.keys() - {"lease"} <= tables.keys()
-            pod = {"addresses": member.pod_addresses, "gateway": member.gateway, "mtu": MTU}
+            pod = pods[member.name] if pods else {"addresses": member.pod_addresses, "gateway": member.gateway, "mtu": MTU}
             nodes[member.name] = {**tables, "state": "verified", "reason": "", "lease": lease if ledger else None, "pod": pod}
         network: Network = {
             "cluster_cidrs": [CLUSTER],

@@ -84,7 +84,7 @@ def test_the_table_is_never_wider_than_the_terminal_but_for_commands(count: int,
 
 def test_many_problems_are_counted_after_the_first_ones() -> None:
     document = verification(3)
-    document["problems"] = [problem for problem in verification(4, broken=True)["problems"] for _ in range(10)]
+    document["problems"] = [problem for problem in verification(4, broken=True)["problems"] for _time in range(10)]
     assert table(document, 80).endswith("and 10 errors and 10 warnings more.")
 
 
