@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ TARGETS = {"3.9": "0.7.2", "3.10": "0.7.12", "3.11": "0.8.1", "3.12": "0.9.1", "
 OLD_CORES, OLD_CORES_LAST_TARGET = (2, 17), (3, 12)  # the same matrix: up to 2.17, nodes have at most Python 3.12
 # Where Pythons are that are on no PATH, or there only as a shim of pyenv's.
 HOMES = ("{PYENV_ROOT}/versions/{python}*/bin/python", "{UV_PYTHON_INSTALL_DIR}/cpython-{python}.*/bin/python{python}")
+MOUNT = 'mount --bind "$0" build/collections && exec "$@"'  # in a mount namespace of the run's own
 IMPORTED = ("grpcio", "hypothesis", "kubernetes", "pyroute2", "pytest", "pytest-xdist")  # by the tests, as in requirements.txt
 COUNTED = re.compile(r"^(\d+) passed, (\d+) failed", re.MULTILINE)
 # A line of the log is a date, a process, a user, a logger and a level; the warning may go on in the next.
@@ -90,6 +92,32 @@ def controller(core: str, python: str) -> str:
     return environment(PLACE / core, python, f"ansible-core=={core}", "molecule", *(pin for pin in pins if pin.split("==")[0] in IMPORTED))
 
 
+def collections(core: str) -> str:
+    """Those that the Python package `ansible` of this core has, instead of build/collections: others may not take the core, or warn.
+
+    Its version 9 came with ansible-core 2.16, and so on.
+    """
+    directory, package = PLACE / core / "collections", f"ansible=={numbers(core)[1] - 7}.*"
+    if not directory.exists():
+        wheels = PLACE / core / "wheels"
+        pip = [f"{PLACE / core}/bin/python", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        subprocess.run([*pip, "--dest", str(wheels), package], check=True)
+        _unpack(next(wheels.glob("ansible-*.whl")), directory)
+    return str(directory)
+
+
+def _unpack(wheel: Path, directory: Path) -> None:
+    """The collections that build/collections has, beside the same link to this checkout: seen at its place, it leads there."""
+    ours = directory.with_name("collections.new")
+    shutil.rmtree(ours, ignore_errors=True)
+    with zipfile.ZipFile(wheel) as archive:
+        wanted = tuple(f"ansible_collections/{name}/" for name in ("ansible/posix", "community/general", "kubernetes/core"))
+        archive.extractall(ours, [name for name in archive.namelist() if name.startswith(wanted)])
+    (ours / "ansible_collections" / "podnet").mkdir()
+    (ours / "ansible_collections" / "podnet" / "baremetal").symlink_to("../../../..")
+    ours.rename(directory)
+
+
 def targets(core: str, pythons: dict[str, str]) -> dict[str, str]:
     """The interpreters of the nodes that this core can manage, by their versions."""
     most = OLD_CORES_LAST_TARGET if numbers(core) <= OLD_CORES else max(map(numbers, pythons))
@@ -104,7 +132,21 @@ def run(core: str, version: str, python: str, nodes: dict[str, str], tests: list
     log = PLACE / f"{core}.log"
     log.unlink(missing_ok=True)
     told = {**os.environ, "MATRIX_LOG": str(log), "MATRIX_TARGETS": json.dumps(nodes)}
-    command = [python, "-m", "pytest", "--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", *tests]
+    command = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        MOUNT,
+        collections(core),
+        python,
+        "-m",
+        "pytest",
+        "--numprocesses=2",
+        "--dist=loadfile",
+        "--no-loadscope-reorder",
+        *tests,
+    ]
     said = ""
     with subprocess.Popen(command, cwd=CHECKOUT, env=told, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import gc
 import os
+import warnings
 
 # Python looks every 700 objects by default, which takes a sixth of the CPU time of a site.yml that changes nothing: Ansible keeps most of
 # what it makes until it ends.
 gc.set_threshold(200_000)
 
 # Of `make test-matrix`: Ansible logs there what it displays, its warnings too. Tests pass on nothing whose name begins with ANSIBLE_.
+# Python's own warnings about code of ours are errors, as in pytest's process (pyproject.toml).
 if log := os.environ.get("MATRIX_LOG"):
     os.environ["ANSIBLE_LOG_PATH"] = log
     os.environ["ANSIBLE_DEPRECATION_WARNINGS"] = "true"
+    warnings.filterwarnings("error", category=DeprecationWarning, module=r"ansible_collections\.podnet")
