@@ -1,4 +1,4 @@
-# make demo, make demo-down, make test, make lint, make bench, make docs, make release: see README.md and CONTRIBUTING.md.
+# make demo, make demo-down, make test, make test-matrix, make lint, make bench, make docs, make release: see README.md and CONTRIBUTING.md.
 SHELL := /bin/bash
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 # The distribution's where it is new enough: what else is on the PATH may be built without optimisation, and every test takes twice as long.
@@ -21,7 +21,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export MYPYPATH := build/collections
 export CHROMIUM
 
-.PHONY: all setup bench demo demo-down docs lint release screenshots test
+.PHONY: all setup bench demo demo-down docs lint release screenshots test test-matrix
 
 all: demo
 
@@ -88,6 +88,11 @@ $(SSH): | build/packages.done
 # Two files at a time, since each has nodes of its own, in the order of tests/conftest.py. Ends with one line: N passed, N failed.
 test: setup $(CHROMIUM)
 	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+
+# The integration and molecule tests under the oldest, a middle and the newest ansible-core, and nodes with the oldest to the newest Python
+# and pyroute2; it takes an hour. CORES='2.16.0 2.21.5', TARGETS='3.9 3.13' and TESTS=tests/matrix/targets.py narrow it.
+test-matrix: setup $(CHROMIUM)
+	@$(BIN)/python tests/matrix/matrix.py $(if $(CORES),--cores $(CORES)) $(if $(TARGETS),--targets $(TARGETS)) $(if $(TESTS),--tests $(TESTS))
 
 # The linters, the types, and the rules of the design.
 lint: setup

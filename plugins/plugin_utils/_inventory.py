@@ -57,6 +57,8 @@ def _first(name: str, of_host: Mapping[str, Any], variables: tuple[str, ...]) ->
             value = of_host.get(variable)
         except AnsibleError as error:
             raise refuse(name, variable, "a template", f"it cannot be rendered: {error}") from error
+        if "{{" in str(value):  # HostVarsVars of ansible-core before 2.19 leaves what is undefined as it is
+            raise refuse(name, variable, "a template", f"it cannot be rendered: {value}")
         if value not in (None, "", []):
             return value
     return None

@@ -45,4 +45,5 @@ class LedgerAction(ControllerAction):
         # etcd is asked once a run: what later tasks need is a file, too.
         copied = isinstance(ledger, EtcdLedger) or (check and bool(outcome.changes))
         warnings = [*result.get("warnings", ()), *self.warnings()]
-        return {**result, "ledger": leave_copy(ledger.name, ledger.planned if copied else None), "warnings": warnings}
+        said = {"warnings": warnings} if warnings else {}  # ansible-core before 2.19 returns an empty list, too
+        return {**result, "ledger": leave_copy(ledger.name, ledger.planned if copied else None), **said}
