@@ -242,7 +242,7 @@ def test_an_archive_that_is_not_what_it_should_be_is_refused_before_anything_is_
     assert said["node1"] == f"node1: cni_archive_checksum is 'sha256:{'1' * 64}': {archive} on the controller has {right}."
     assert "node2: cni_archive_checksum is ''" in said["node2"]
     assert "The checksum for" in said["node3"]  # in Ansible's own words, of what it had fetched
-    assert refused.changed == []
+    assert [each for each in refused.changed if not each.failed] == []  # get_url before 2.19 calls what it refuses changed
 
 
 def test_a_package_and_a_runtime_that_is_told_and_restarted(node: Node) -> None:

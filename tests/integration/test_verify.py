@@ -124,7 +124,7 @@ def test_a_run_that_is_killed_leaves_nothing(cluster: Cluster) -> None:
         start_new_session=True,
     ) as running:
         attached = eventually(lambda: cluster.pods() == list(NODES))
-        os.killpg(running.pid, signal.SIGKILL)
+        running.kill()  # not its group: before ansible-core 2.19 what runs on nodes of a lab is of it, too
     assert attached
     assert eventually(lambda: cluster.pods() == [])
     assert eventually(lambda: cluster.dump() == before), set(cluster.dump()) ^ set(before)

@@ -16,6 +16,6 @@ gc.set_threshold(200_000)
 # Of `make test-matrix`: Ansible logs there what it displays, its warnings too. Tests pass on nothing whose name begins with ANSIBLE_.
 # Python's own warnings about code of ours are errors, as in pytest's process (pyproject.toml).
 if log := os.environ.get("MATRIX_LOG"):
-    os.environ["ANSIBLE_LOG_PATH"] = log
+    os.environ.setdefault("ANSIBLE_LOG_PATH", log)
     os.environ["ANSIBLE_DEPRECATION_WARNINGS"] = "true"
     warnings.filterwarnings("error", category=DeprecationWarning, module=r"ansible_collections\.podnet")
