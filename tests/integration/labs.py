@@ -115,11 +115,15 @@ def play(
     return Play(done.returncode, outcomes, report["stats"], errors, report.get("global_custom_stats", {}))
 
 
+# Results are read, and with what each task was given: since ansible-core 2.21 that is not in them by default.
+SPOKEN = {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_INJECT_INVOCATION": "true"}
+
+
 def environment() -> dict[str, str]:
     """What ansible-playbook of the checkout's virtual environment runs with, whoever called the tests."""
     system = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PODNET_"))}
     path = f"{Path(sys.executable).parent}:/usr/sbin:/sbin:{os.environ['PATH']}"
-    return {**system, "PATH": path, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+    return {**system, "PATH": path, "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), **SPOKEN}
 
 
 @dataclass(frozen=True)
