@@ -186,7 +186,7 @@ class Managed:
         key, ssh = place / "key", place / "ssh"
         subprocess.run([SSH / "usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
         net = f"nsenter --net=/proc/{site.lab.pids()['switch']}/ns/net"
-        ssh.write_text(f'#!/bin/sh\nexec {net} {SSH}/usr/bin/ssh -F none -i {key} -b {MANAGEMENT} {QUICK} "$@"\n')
+        ssh.write_text(f"#!/bin/sh\nexec {net} '{SSH}/usr/bin/ssh' -F none -i '{key}' -b {MANAGEMENT} {QUICK} \"$@\"\n")
         ssh.chmod(0o755)
         self.log = place / "log"
         with self.log.open("w") as log, key.with_suffix(".pub").open() as public:
