@@ -87,7 +87,13 @@ class Member:
         """A module by the short road, as its action sends it."""
         here = _module(module)
         program = here.program(here.validated({"node": self.name, **options}), check=False, diff=False).decode()
-        arguments = ["nsenter", f"--target={self.cni.pid}", "--mount", "--net", *shlex.split(here.command.format(python=sys.executable))]
+        arguments = [
+            "nsenter",
+            f"--target={self.cni.pid}",
+            "--mount",
+            "--net",
+            *shlex.split(here.command.format(python=shlex.quote(sys.executable))),
+        ]
         process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdin is not None
         process.stdin.write(program)
