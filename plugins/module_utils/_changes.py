@@ -46,7 +46,7 @@ class Change(NamedTuple):
     @property
     def command(self) -> str:
         """The iproute2 command of this step."""
-        return self.after if self.new else self.thing.absent
+        return self._text(self.new) if self.new else self.thing.absent
 
     @property
     def before(self) -> str:
@@ -59,7 +59,7 @@ class Change(NamedTuple):
         return self._text(self.new)
 
     def _text(self, thing: Object | None) -> str:
-        if isinstance(thing, VxlanDevice) and self.field:
+        if self.field and isinstance(thing, VxlanDevice):
             return thing.setting(self.field)
         return thing.present if thing else ""
 

@@ -183,12 +183,13 @@ class RouteSocket:
         self._socket.send(_message(kind, flags, self._sequence, body))
 
     def _received(self) -> Iterator[tuple[bytes, int, int, int, int, int]]:
+        unpack, header = MESSAGE.unpack_from, MESSAGE.size  # looked up once: the loop is run for each entry of a table
         while True:
             data = self._socket.recv(RECEIVE)
             offset, size = 0, len(data)
             while offset < size:
-                length, kind, flags, sequence, _port = MESSAGE.unpack_from(data, offset)
-                yield data, offset + MESSAGE.size, offset + length, kind, flags, sequence
+                length, kind, flags, sequence, _port = unpack(data, offset)
+                yield data, offset + header, offset + length, kind, flags, sequence
                 offset += length + 3 & ~3
 
 
@@ -458,7 +459,7 @@ def _route(entry: PodRoute, index: int) -> bytes:
     flags = RTNH_F_ONLINK if entry.onlink and not entry.nexthop else 0  # a nexthop has its own
     body = _route_header(FAMILY[len(destination)], int(length), entry.protocol, flags) + destination
     if entry.nexthop:
-        return body + _attribute(RTA_NH_ID, UNSIGNED.pack(entry.nexthop))
+        return body + NEXTHOP_HEADER + UNSIGNED.pack(entry.nexthop)
     body += _attribute(RTA_GATEWAY, packed_address(entry.gateway)) if entry.gateway else b""
     return body + _attribute(RTA_OIF, UNSIGNED.pack(index))
 
