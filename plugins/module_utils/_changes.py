@@ -10,18 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
-from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
-    IN_PLACE,
-    PODNET_PROTOCOL,
-    Key,
-    Nexthop,
-    Object,
-    OtherLink,
-    PodRoute,
-    StaticNeigh,
-    VxlanDevice,
-    place_of,
-)
+from ansible_collections.podnet.baremetal.plugins.module_utils._messages import Key
+from ansible_collections.podnet.baremetal.plugins.module_utils._nexthop import Nexthop
+from ansible_collections.podnet.baremetal.plugins.module_utils._objects import IN_PLACE, Object, OtherLink, VxlanDevice, place_of
+from ansible_collections.podnet.baremetal.plugins.module_utils._pod_route import PODNET_PROTOCOL, PodRoute
+from ansible_collections.podnet.baremetal.plugins.module_utils._static_neigh import StaticNeigh
 
 
 class Change(NamedTuple):

@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, refuse
-from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import packed_address
+from ansible_collections.podnet.baremetal.plugins.module_utils._messages import packed_address
 
 RECORD = "/var/lib/podnet.json"
 HOW = "say podnet_older_ledger: true (older: true)"

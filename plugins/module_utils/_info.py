@@ -14,13 +14,16 @@ from typing import Any, NamedTuple
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change
 from ansible_collections.podnet.baremetal.plugins.module_utils._datapath import Datapath
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse, shown
+from ansible_collections.podnet.baremetal.plugins.module_utils._fdb_entry import FdbEntry
 from ansible_collections.podnet.baremetal.plugins.module_utils._generation import recorded
 from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_device
 from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import Kernel
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
-from ansible_collections.podnet.baremetal.plugins.module_utils._objects import FdbEntry, PodRoute, Scope, StaticNeigh, VxlanDevice
+from ansible_collections.podnet.baremetal.plugins.module_utils._objects import Scope, VxlanDevice
 from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import peers_in
 from ansible_collections.podnet.baremetal.plugins.module_utils._peers import peers_target
+from ansible_collections.podnet.baremetal.plugins.module_utils._pod_route import PodRoute
+from ansible_collections.podnet.baremetal.plugins.module_utils._static_neigh import StaticNeigh
 from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import vtep_target
 
 FIELDS = ("name", "vni", "port", "local", "interface", "mac", "mtu", "up")

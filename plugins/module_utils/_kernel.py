@@ -12,23 +12,25 @@ from typing import Any, NamedTuple
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change, changes
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import about
+from ansible_collections.podnet.baremetal.plugins.module_utils._fdb_entry import FdbEntry
 from ansible_collections.podnet.baremetal.plugins.module_utils._generation import Generation
 from ansible_collections.podnet.baremetal.plugins.module_utils._links import Links, read_sysctl, write_sysctl
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock, require_net_admin
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     ENTRIES,
     EVERY_KIND,
+    PACKED,
     Address,
     DeviceSysctl,
     Entry,
-    FdbEntry,
     Object,
     Scope,
-    UnreachableRoute,
     VxlanDevice,
     family_of,
 )
-from ansible_collections.podnet.baremetal.plugins.module_utils._tables import Refusals, Tables, carry_out, index_of, refused
+from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import interface
+from ansible_collections.podnet.baremetal.plugins.module_utils._tables import Refusals, Tables, carry_out, refused
+from ansible_collections.podnet.baremetal.plugins.module_utils._unreachable_route import UnreachableRoute
 
 
 class Kernel:
@@ -63,7 +65,7 @@ class Kernel:
         else:
             self.tables.vtep(device)
         yield from filter(None, (read_sysctl(device, str(key[1])) for key in scope.keys if key[0] == "sysctl"))
-        if Address in scope.kinds and index_of(device):
+        if Address in scope.kinds and interface(device).ifindex:
             yield from self.links.addresses(device)
         yield from self.tables.read(scope)
         if UnreachableRoute in scope.kinds:
@@ -71,10 +73,8 @@ class Kernel:
 
     def _send(self, block: Sequence[Change]) -> Refusals:
         step, thing = block[0], block[0].thing
-        if isinstance(thing, ENTRIES):
+        if isinstance(thing, PACKED):
             return self.tables.send(block)
-        if isinstance(thing, UnreachableRoute):
-            return self.tables.send_unreachable(step, thing)
         try:
             if isinstance(thing, DeviceSysctl):
                 write_sysctl(thing)

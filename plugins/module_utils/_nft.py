@@ -18,9 +18,9 @@ from typing import Any
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import Target
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, about, refuse
 from ansible_collections.podnet.baremetal.plugins.module_utils._forwarding import FAMILIES, UFW_SAYS, forwarding
+from ansible_collections.podnet.baremetal.plugins.module_utils._messages import packed_mac
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock
 from ansible_collections.podnet.baremetal.plugins.module_utils._peer_sets import SetChange, added, change_sets, set_changes
-from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import packed_mac
 from ansible_collections.podnet.baremetal.plugins.module_utils._wire import unpack
 
 CLONE_NEWNET = 0x40000000  # sched.h

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 podnet contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kernel objects that make an overlay, as frozen values with their iproute2 text. No I/O.
+"""The kernel objects that make an overlay, as frozen values with their iproute2 text: devices, and a list of all kinds. Pure.
+
+An entry of a table has a file of its own, which also has its messages.
 
 Named tuples and not dataclasses: a node may make tens of thousands of them in a run, and importing dataclasses costs it more than
 programming a hundred peers.
@@ -9,22 +11,17 @@ programming a hundred peers.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple, Union
 
-# Routes of ours carry this protocol number; the flannel role names it `podnet` in rt_protos.d.
-PODNET_PROTOCOL = 86
-# flanneld gives its routes no protocol, which netlink(3) takes for RTPROT_BOOT, and its devices these names (vxlan.go:205, :233).
-FLANNEL_PROTOCOL = 3
-FLANNEL_DEVICES = ("flannel.", "flannel-v6.")
-# Near the highest that there is: of two routes to one range the kernel takes the one with the lower metric (ip-route(8)).
-UNREACHABLE_METRIC = 4278198272
+from ansible_collections.podnet.baremetal.plugins.module_utils._fdb_entry import FdbEntry
+from ansible_collections.podnet.baremetal.plugins.module_utils._messages import Key
+from ansible_collections.podnet.baremetal.plugins.module_utils._nexthop import Nexthop
+from ansible_collections.podnet.baremetal.plugins.module_utils._pod_route import PodRoute
+from ansible_collections.podnet.baremetal.plugins.module_utils._static_neigh import StaticNeigh
+from ansible_collections.podnet.baremetal.plugins.module_utils._unreachable_route import UnreachableRoute
+
 DEFAULT_AGEING = 300  # seconds, drivers/net/vxlan: FDB_AGE_DEFAULT
-ZERO_MAC = "00:00:00:00:00:00"
-
-Key = tuple[Hashable, ...]
-
-
 VXLAN = "vxlan"  # the kind of link
 # vxlan_changelink() takes these, in this order: the MTU after the interface that bounds it. See `VxlanDevice.fixed` for the others.
 IN_PLACE = ("interface", "local", "learning", "ttl", "tos", "df", "ageing", "remote", "mac", "mtu", "txqueuelen", "up")
@@ -170,184 +167,14 @@ class Address(NamedTuple):
         return f"ip addr del {self.address} dev {self.device}"
 
 
-class StaticNeigh(NamedTuple):
-    """Which MAC a VTEP address has. Permanent ones on our device are ours; the kernel's own are not."""
-
-    device: str
-    address: str
-    mac: str
-    permanent: bool = True
-
-    @property
-    def key(self) -> Key:
-        return ("neigh", self.device, self.address)
-
-    @property
-    def owned(self) -> bool:
-        return self.permanent
-
-    @property
-    def present(self) -> str:
-        state = "permanent" if self.permanent else "reachable"
-        return f"ip neigh replace {self.address} lladdr {self.mac} dev {self.device} nud {state}"
-
-    @property
-    def absent(self) -> str:
-        return f"ip neigh del {self.address} dev {self.device}"
-
-
-class FdbEntry(NamedTuple):
-    """Which underlay address a VTEP MAC lives at. `extra` holds what else an entry says (port, vni, via); ours says nothing."""
-
-    device: str
-    mac: str
-    destination: str
-    permanent: bool = True
-    extra: str = ""
-
-    @property
-    def flooded(self) -> bool:
-        """All-zero and multicast MACs may have many destinations (vxlan_fdb_update() refuses to replace them)."""
-        return self.mac == ZERO_MAC or bool(int(self.mac[:2], 16) & 1)
-
-    @property
-    def key(self) -> Key:
-        return ("fdb", self.device, self.mac, *([self.destination] if self.flooded else []))
-
-    @property
-    def owned(self) -> bool:
-        return self.permanent
-
-    @property
-    def present(self) -> str:
-        verb = "append" if self.flooded else "replace"
-        return f"bridge fdb {verb} {self._entry} self {'permanent' if self.permanent else 'dynamic'}"
-
-    @property
-    def absent(self) -> str:
-        return f"bridge fdb del {self._entry} self"
-
-    @property
-    def _entry(self) -> str:
-        return f"{self.mac} dev {self.device} dst {self.destination}{self.extra}"
-
-
-class Nexthop(NamedTuple):
-    """Where a gateway is, for a route to name by its `number`. `extra` holds what else it says (group, ...); ours says nothing."""
-
-    device: str
-    number: int
-    gateway: str
-    onlink: bool = True
-    protocol: int = PODNET_PROTOCOL
-    extra: str = ""
-
-    @property
-    def key(self) -> Key:
-        return ("nexthop", self.number)
-
-    @property
-    def owned(self) -> bool:
-        return self.protocol == PODNET_PROTOCOL
-
-    @property
-    def present(self) -> str:
-        via = f" via {self.gateway}" if self.gateway else ""
-        dev = f" dev {self.device}" if self.device else ""
-        return f"ip nexthop replace id {self.number}{via}{dev}{' onlink' if self.onlink else ''} proto {self.protocol}{self.extra}"
-
-    @property
-    def absent(self) -> str:
-        return f"ip nexthop del id {self.number}"
-
-
-class PodRoute(NamedTuple):
-    """The onlink route to another node's pod subnet, by its gateway or by the number of a nexthop that has that gateway.
-
-    `extra` holds what else a route says (src, metrics, ...); ours says nothing.
-    """
-
-    device: str
-    subnet: str
-    gateway: str
-    onlink: bool = True
-    protocol: int = PODNET_PROTOCOL
-    extra: str = ""
-    nexthop: int = 0
-
-    @property
-    def key(self) -> Key:
-        return ("route", self.subnet)
-
-    @property
-    def owned(self) -> bool:
-        return self.protocol == PODNET_PROTOCOL or self.flannels
-
-    @property
-    def flannels(self) -> bool:
-        """Whether it is what flanneld makes on its device (vxlan_network.go:290): the gateway is the subnet's own network address."""
-        form = PodRoute(self.device, self.subnet, self.subnet.split("/")[0], protocol=FLANNEL_PROTOCOL)
-        return self == form and self.device.startswith(FLANNEL_DEVICES)
-
-    @property
-    def present(self) -> str:
-        return f"ip route replace {self._route}"
-
-    @property
-    def absent(self) -> str:
-        return f"ip route del {self._route}"
-
-    @property
-    def connected(self) -> bool:
-        """Whether it leads to hosts on a link, and not to a gateway or, as a blackhole does, nowhere."""
-        return not self.gateway and not self.nexthop and not any(word in self.extra for word in (" type ", " via", " multipath"))
-
-    @property
-    def _route(self) -> str:
-        if self.nexthop:
-            return f"{self.subnet} nhid {self.nexthop} proto {self.protocol}{self.extra}"
-        via = f" via {self.gateway}" if self.gateway else ""
-        dev = f" dev {self.device}" if self.device else ""
-        return f"{self.subnet}{via}{dev}{' onlink' if self.onlink else ''} proto {self.protocol}{self.extra}"
-
-
-class UnreachableRoute(NamedTuple):
-    """What refuses packets to a range of pods that have no other route, and would else leave by the default route. It has no device."""
-
-    cidr: str
-    protocol: int = PODNET_PROTOCOL
-
-    @property
-    def key(self) -> Key:
-        return ("unreachable", self.cidr)
-
-    @property
-    def device(self) -> str:
-        return ""
-
-    @property
-    def owned(self) -> bool:
-        return self.protocol == PODNET_PROTOCOL
-
-    @property
-    def present(self) -> str:
-        return f"ip route replace {self._route}"
-
-    @property
-    def absent(self) -> str:
-        return f"ip route del {self._route}"
-
-    @property
-    def _route(self) -> str:
-        return f"unreachable {self.cidr} metric {UNREACHABLE_METRIC} proto {self.protocol}"
-
-
-Object = Union[VxlanDevice, OtherLink, DeviceSysctl, Address, StaticNeigh, FdbEntry, Nexthop, PodRoute, UnreachableRoute]
 Entry = Union[StaticNeigh, FdbEntry, Nexthop, PodRoute]
+Packed = Union[Entry, UnreachableRoute]
+Object = Union[VxlanDevice, OtherLink, DeviceSysctl, Address, Packed]
 
 # In the order in which they are made.
 DEVICE_KINDS = (VxlanDevice, DeviceSysctl, Address)
 ENTRIES = (StaticNeigh, FdbEntry, Nexthop, PodRoute)
+PACKED = (*ENTRIES, UnreachableRoute)  # they have messages of their own; the others go by pyroute2
 ORDER: dict[type[Object], int] = {OtherLink: 0, **{kind: place for place, kind in enumerate((UnreachableRoute, *DEVICE_KINDS, *ENTRIES))}}
 Kinds = frozenset[type[Object]]
 EVERY_KIND: Kinds = frozenset((*DEVICE_KINDS, *ENTRIES))

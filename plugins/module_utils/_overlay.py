@@ -10,8 +10,11 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused, refuse
+from ansible_collections.podnet.baremetal.plugins.module_utils._fdb_entry import FdbEntry
 from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_address, valid_device, valid_mac, valid_subnet
-from ansible_collections.podnet.baremetal.plugins.module_utils._objects import Entry, FdbEntry, PodRoute, StaticNeigh, place_of
+from ansible_collections.podnet.baremetal.plugins.module_utils._objects import Entry, place_of
+from ansible_collections.podnet.baremetal.plugins.module_utils._pod_route import PodRoute
+from ansible_collections.podnet.baremetal.plugins.module_utils._static_neigh import StaticNeigh
 from ansible_collections.podnet.baremetal.plugins.module_utils._wire import Row, pack
 
 

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Union
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import refuse
-from ansible_collections.podnet.baremetal.plugins.module_utils._objects import PodRoute
+from ansible_collections.podnet.baremetal.plugins.module_utils._pod_route import PodRoute
 from ansible_collections.podnet.baremetal.plugins.module_utils._wire import unpack
 
 Range = Union[IPv4Network, IPv6Network]

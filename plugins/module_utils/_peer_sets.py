@@ -16,7 +16,8 @@ from contextlib import suppress
 from typing import NamedTuple, Union
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed
-from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import ATTRIBUTE, RouteSocket, Table, address_text
+from ansible_collections.podnet.baremetal.plugins.module_utils._messages import ATTRIBUTE, Table, address_text
+from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import RouteSocket
 
 TABLE = "podnet"
 SETS = {4: "peers", 16: "peers6"}  # by the size of an address

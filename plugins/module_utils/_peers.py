@@ -13,38 +13,24 @@ from typing import Any, NamedTuple, Union
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change, changes
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, about, refuse
+from ansible_collections.podnet.baremetal.plugins.module_utils._fdb_entry import FdbEntry, fdb_head
 from ansible_collections.podnet.baremetal.plugins.module_utils._generation import Generation, refuse_older
+from ansible_collections.podnet.baremetal.plugins.module_utils._messages import FAMILY, Interface, Table, address_text, packed_mac
+from ansible_collections.podnet.baremetal.plugins.module_utils._nexthop import NEXTHOPS, Nexthop, nexthop_head
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_lock, node_name, refuse_flanneld, require_net_admin
-from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
-    ENTRIES,
-    Entry,
-    FdbEntry,
-    Nexthop,
-    PodRoute,
-    StaticNeigh,
-)
+from ansible_collections.podnet.baremetal.plugins.module_utils._objects import ENTRIES, Entry
 from ansible_collections.podnet.baremetal.plugins.module_utils._peer_sets import FileChange, PeerSets, SetChange
-from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import (
-    FAMILY,
-    NEXTHOPS,
+from ansible_collections.podnet.baremetal.plugins.module_utils._pod_route import (
     ROUTES,
-    Table,
-    address_text,
-    fdb_head,
-    fdb_of,
-    neighbour_shape,
-    neighbours_of,
+    PodRoute,
     nexthop_and_gateway,
-    nexthop_head,
     nexthop_number,
     nexthop_route_head,
-    packed_mac,
-    parse_fdb,
-    parse_neighbour,
-    parse_nexthop,
     route_head,
 )
-from ansible_collections.podnet.baremetal.plugins.module_utils._tables import Tables, carry_out, index_of
+from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import interface
+from ansible_collections.podnet.baremetal.plugins.module_utils._static_neigh import StaticNeigh, neighbour_shape
+from ansible_collections.podnet.baremetal.plugins.module_utils._tables import Tables, carry_out
 from ansible_collections.podnet.baremetal.plugins.module_utils._wire import Row, unpack
 
 # With as many pod subnets as this each route brings its own gateway; with more each names a nexthop object. The kernel keeps gateways
@@ -95,7 +81,7 @@ class PeersTarget:
         self._nexthops = nexthops
         self._tables = Tables()
         self._made: Sequence[Change] = ()
-        self._wants: dict[tuple[int, ...], Sequence[Wanted]] = {}
+        self._wants: dict[tuple[Interface, ...], Sequence[Wanted]] = {}
 
     def lock(self) -> AbstractContextManager[None]:
         return node_lock()
@@ -106,7 +92,7 @@ class PeersTarget:
             made, self._made = self._made, ()
             if 0 < len(made) <= FEW and all(isinstance(step.new, ENTRIES) and self._tables.has(step.new) for step in made):
                 return []
-            looks = [self._look(wanted) for wanted in self._wanted(tuple(map(index_of, self._devices)))]
+            looks = [self._look(wanted) for wanted in self._wanted(tuple(map(interface, self._devices)))]
             return changes(
                 [entry for missing, _others in looks for entry in missing], [entry for _missing, others in looks for entry in others]
             )
@@ -123,7 +109,7 @@ class PeersTarget:
 
     def objects(self) -> list[Entry]:
         """All that is wanted, in the order in which it is made."""
-        return [wanted.entry(row) for wanted in self._wanted(tuple(map(index_of, self._devices))) for row in wanted.heads.values()]
+        return [wanted.entry(row) for wanted in self._wanted(tuple(map(interface, self._devices))) for row in wanted.heads.values()]
 
     @property
     def underlays(self) -> frozenset[bytes]:
@@ -166,55 +152,55 @@ class PeersTarget:
             return False
         return (self._purge and entry.device in self._devices) or any(wanted.entry(row).key == entry.key for row in wanted.heads.values())
 
-    def _wanted(self, numbers: tuple[int, ...]) -> Sequence[Wanted]:
-        if numbers not in self._wants:  # the look after the changes wants the same
-            self._wants = {numbers: self._wanted_of(dict(zip(self._devices, numbers)))}
-        return self._wants[numbers]
+    def _wanted(self, interfaces: tuple[Interface, ...]) -> Sequence[Wanted]:
+        if interfaces not in self._wants:  # the look after the changes wants the same
+            self._wants = {interfaces: self._wanted_of({each.name: each for each in interfaces})}
+        return self._wants[interfaces]
 
-    def _wanted_of(self, indices: Mapping[str, int]) -> Sequence[Wanted]:
+    def _wanted_of(self, interfaces: Mapping[str, Interface]) -> Sequence[Wanted]:
         fours = [row for row in self._rows if len(row[2]) == IPV4]
         many = self._nexthops == "always" or (self._nexthops == "auto" and len(fours) > MOST_WITHOUT_NEXTHOPS)
         by_nexthop = many and self._tables.has_nexthops
-        tables = [table(device, index) for table in (self._neighbours, self._fdb) for device, index in indices.items()]
+        tables = [table(on) for table in (self._neighbours, self._fdb) for on in interfaces.values()]
         if self._tables.has_nexthops:
-            tables.append(self._nexthop_objects(indices[self._through[IPV4]], fours if by_nexthop else []))
-        return [*tables, self._routes(indices, by_nexthop=by_nexthop)]
+            tables.append(self._nexthop_objects(interfaces[self._through[IPV4]], fours if by_nexthop else []))
+        return [*tables, self._routes(interfaces, by_nexthop=by_nexthop)]
 
-    def _neighbours(self, device: str, index: int) -> Wanted:
-        shapes = {size: neighbour_shape(index, family) for size, family in FAMILY.items()}
-        heads = {shapes[len(row[2])].filled(row[2], row[0]): row for row in self._carried(device)}
+    def _neighbours(self, on: Interface) -> Wanted:
+        shapes = {size: neighbour_shape(on.ifindex, family) for size, family in FAMILY.items()}
+        heads = {shapes[len(row[2])].filled(row[2], row[0]): row for row in self._carried(on.name)}
         return Wanted(
-            neighbours_of(index) if index else None,
+            StaticNeigh.table(on),
             heads,
             _sizes(heads),
-            lambda row: StaticNeigh(device, address_text(row[2]), row[0].hex(":")),
-            lambda bodies: (parse_neighbour(body, device, index) for body in bodies),
+            lambda row: StaticNeigh(on.name, address_text(row[2]), row[0].hex(":")),
+            lambda bodies: (StaticNeigh.parse(body, on) for body in bodies),
         )
 
-    def _fdb(self, device: str, index: int) -> Wanted:
-        shapes = {size: fdb_head(index, family) for size, family in FAMILY.items()}
-        heads = {shapes[len(row[1])].filled(row[0], row[1]): row for row in self._carried(device)}
+    def _fdb(self, on: Interface) -> Wanted:
+        shapes = {size: fdb_head(on.ifindex, family) for size, family in FAMILY.items()}
+        heads = {shapes[len(row[1])].filled(row[0], row[1]): row for row in self._carried(on.name)}
         return Wanted(
-            fdb_of(index) if index else None,
+            FdbEntry.table(on),
             heads,
             _sizes(heads),
-            lambda row: FdbEntry(device, row[0].hex(":"), address_text(row[1])),
-            lambda bodies: (parse_fdb(body, device, index) for body in bodies),
+            lambda row: FdbEntry(on.name, row[0].hex(":"), address_text(row[1])),
+            lambda bodies: (FdbEntry.parse(body, on) for body in bodies),
             twice=True,
         )
 
-    def _nexthop_objects(self, index: int, rows: Sequence[Row]) -> Wanted:
-        shape = nexthop_head(index)
+    def _nexthop_objects(self, on: Interface, rows: Sequence[Row]) -> Wanted:
+        shape = nexthop_head(on.ifindex)
         return Wanted(
             NEXTHOPS,
             {shape.filled(nexthop_number(row[2]), row[2]): row for row in rows},
             {socket.AF_INET: WHOLE},
-            lambda row: Nexthop(self._through[IPV4], int.from_bytes(row[2], "big"), address_text(row[2])),
-            lambda bodies: map(parse_nexthop, bodies),
+            lambda row: Nexthop(on.name, int.from_bytes(row[2], "big"), address_text(row[2])),
+            lambda bodies: (Nexthop.parse(body, on) for body in bodies),
         )
 
-    def _routes(self, indices: Mapping[str, int], *, by_nexthop: bool) -> Wanted:
-        kinds = [(indices[self._through[size]], size, length) for size, length in {(len(row[2]), row[3]) for row in self._rows}]
+    def _routes(self, interfaces: Mapping[str, Interface], *, by_nexthop: bool) -> Wanted:
+        kinds = [(interfaces[self._through[size]].ifindex, size, length) for size, length in {(len(row[2]), row[3]) for row in self._rows}]
         shapes = {
             (size, length): nexthop_route_head(index, length) if by_nexthop and size == IPV4 else route_head(index, FAMILY[size], length)
             for index, size, length in kinds

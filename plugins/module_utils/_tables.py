@@ -6,45 +6,17 @@
 from __future__ import annotations
 
 import errno
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused, failed
-from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
-    ENTRIES,
-    VXLAN,
-    Entry,
-    FdbEntry,
-    Nexthop,
-    PodRoute,
-    Scope,
-    StaticNeigh,
-    UnreachableRoute,
-)
-from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import (
-    BLOCK,
-    NEXTHOPS,
-    ROUTES,
-    UNREACHABLES,
-    RouteSocket,
-    Vtep,
-    fdb_of,
-    message_to_delete,
-    message_to_get,
-    message_to_make,
-    neighbours_of,
-    parse_fdb,
-    parse_foreign_route,
-    parse_neighbour,
-    parse_nexthop,
-    parse_route,
-    parse_unreachable,
-    read_vtep,
-    unreachable_message,
-)
+from ansible_collections.podnet.baremetal.plugins.module_utils._nexthop import NEXTHOPS, Nexthop
+from ansible_collections.podnet.baremetal.plugins.module_utils._objects import ENTRIES, PACKED, VXLAN, Entry, Packed, Scope
+from ansible_collections.podnet.baremetal.plugins.module_utils._pod_route import ROUTES, PodRoute, parse_foreign_route
+from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import BLOCK, RouteSocket, Vtep, interface, read_vtep
+from ansible_collections.podnet.baremetal.plugins.module_utils._unreachable_route import UNREACHABLES, UnreachableRoute
 
 # What the kernel says of a thing that is gone already; for a deletion that is success.
 GONE = {errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL}
@@ -66,14 +38,14 @@ class Tables:
     def has_nexthops(self) -> bool:
         """Whether this kernel knows nexthop objects: 5.3 and newer."""
         try:
-            self.socket.get(*message_to_get(Nexthop("", 0, ""), 0))
+            self.socket.get(*Nexthop("", 0, "").to_get(interface("")))
         except OSError as error:
             return error.errno != errno.EOPNOTSUPP  # that there is no nexthop 0 says a kernel that knows them
         return True
 
     def vtep(self, device: str) -> Vtep | None:
         """What the device says of itself, None where there is none. Refuses a device of another kind."""
-        index = index_of(device)
+        index = interface(device).ifindex
         vtep = read_vtep(self.socket, index) if index else None
         if vtep and vtep.kind != VXLAN:
             raise Refused(f"{device} is a link of kind {vtep.kind or 'device'}, not vxlan: name the VXLAN device; it was left alone.")
@@ -81,56 +53,48 @@ class Tables:
 
     def read(self, scope: Scope) -> Iterator[Entry]:
         """Every entry of the kinds in the scope, of the device where they are a device's. A device that is not there has none."""
-        index = index_of(scope.device)
-        if index and StaticNeigh in scope.kinds:
-            yield from filter(None, (parse_neighbour(body, scope.device, index) for body in self.socket.dump(neighbours_of(index))))
-        if index and FdbEntry in scope.kinds:
-            yield from filter(None, (parse_fdb(body, scope.device, index) for body in self.socket.dump(fdb_of(index))))
-        if Nexthop in scope.kinds and self.has_nexthops:
-            yield from map(parse_nexthop, self.socket.dump(NEXTHOPS))
-        if PodRoute in scope.kinds:
-            yield from self.routes(self.socket.dump(ROUTES))
+        on = interface(scope.device)
+        for kind in (kind for kind in ENTRIES if kind in scope.kinds):
+            table = kind.table(on)
+            if table and (kind is not Nexthop or self.has_nexthops):
+                bodies = self.socket.dump(table)
+                yield from self.routes(bodies) if kind is PodRoute else filter(None, (kind.parse(body, on) for body in bodies))
 
     def routes(self, bodies: Sequence[bytes]) -> Iterator[PodRoute]:
         """The routes that answers tell of. With net.ipv4.nexthop_compat_mode=0 they tell only the number of a nexthop: it says the rest."""
-        found = [route for route in map(parse_route, bodies) if route]
+        on = interface("")
+        found = [route for route in (PodRoute.parse(body, on) for body in bodies) if route]
         if any(route.nexthop and not route.device for route in found):
-            nexthops = {each.number: each for each in map(parse_nexthop, self.socket.dump(NEXTHOPS))}
+            nexthops = {each.number: each for each in (Nexthop.parse(body, on) for body in self.socket.dump(NEXTHOPS))}
             found = [_completed(route, nexthops.get(route.nexthop)) for route in found]
         return iter(found)
 
     def unreachable_routes(self) -> Iterator[UnreachableRoute]:
         """Those of ours."""
-        return filter(None, map(parse_unreachable, self.socket.dump(UNREACHABLES)))
+        return filter(None, (UnreachableRoute.parse(body, interface("")) for body in self.socket.dump(UNREACHABLES)))
 
     def foreign_routes(self) -> Iterator[PodRoute]:
         """The routes of the main table that are not ours, whatever their metric, but for default routes."""
-        return filter(None, map(parse_foreign_route, self.socket.dump(ROUTES)))
+        return filter(None, (parse_foreign_route(body, interface("")) for body in self.socket.dump(ROUTES)))
 
     def has(self, entry: Entry) -> bool:
         """Whether the kernel, asked for this entry alone, shows it as it should be. False also where it cannot be asked so."""
-        index = index_of(entry.device)
+        on = interface(entry.device)
         try:
-            body = self.socket.get(*message_to_get(entry, index)) if index else b""
+            return bool(on.ifindex) and entry.parse(self.socket.get(*entry.to_get(on)), on) == entry
         except OSError:
             return False
-        return bool(body) and parse(entry, body, index) == entry
 
     def send(self, block: Sequence[Change]) -> Refusals:
-        """Make or delete entries of one kind, all at once. The refusals by their position."""
+        """Make or delete things of one kind, all at once. The refusals by their position."""
         delete = block[0].new is None
-        pack = message_to_delete if delete else message_to_make
-        things = [step.thing for step in block]
-        indices = {device: index_of(device) for device in {thing.device for thing in things}}
-        if not all(indices.values()):
+        things: list[Packed] = [thing for thing in (step.thing for step in block) if isinstance(thing, PACKED)]
+        on = {device: interface(device) for device in {thing.device for thing in things}}
+        if not all(each.ifindex for each in on.values() if each.name):
             gone = OSError(errno.ENODEV, f"there is no device {things[0].device} on this node")
             return refused(block[0], list(enumerate([gone] * len(block))))
-        messages = [pack(thing, indices[thing.device]) for thing in things if isinstance(thing, ENTRIES)]
+        messages = [thing.to_delete(on[thing.device]) if delete else thing.to_make(on[thing.device]) for thing in things]
         return refused(block[0], self.socket.send(messages))
-
-    def send_unreachable(self, step: Change, route: UnreachableRoute) -> Refusals:
-        """Make or delete a route that has no device."""
-        return refused(step, self.socket.send([unreachable_message(route, delete=step.new is None)]))
 
 
 def carry_out(steps: Sequence[Change], send: Callable[[Sequence[Change]], Refusals]) -> None:
@@ -138,7 +102,7 @@ def carry_out(steps: Sequence[Change], send: Callable[[Sequence[Change]], Refusa
     done: list[Change] = []
     for (kind, _delete), group in groupby(steps, key=_kind_and_verb):
         together = list(group)
-        size = BLOCK if kind in ENTRIES else 1
+        size = BLOCK if kind in PACKED else 1
         for start in range(0, len(together), size):
             block = together[start : start + size]
             refusals = send(block)
@@ -148,26 +112,9 @@ def carry_out(steps: Sequence[Change], send: Callable[[Sequence[Change]], Refusa
             done += block
 
 
-def parse(like: Entry, body: bytes, index: int) -> Entry | None:
-    """The entry that an answer tells of; `like` says of which kind."""
-    if isinstance(like, StaticNeigh):
-        return parse_neighbour(body, like.device, index)
-    if isinstance(like, FdbEntry):
-        return parse_fdb(body, like.device, index)
-    return parse_nexthop(body) if isinstance(like, Nexthop) else parse_route(body)
-
-
 def refused(like: Change, answers: Sequence[tuple[int, OSError]]) -> Refusals:
     """The errors that count, by their position."""
     return {position: error for position, error in answers if like.new is not None or error.errno not in GONE}
-
-
-def index_of(device: str) -> int:
-    """The interface index of a device, 0 where there is none by that name."""
-    try:
-        return socket.if_nametoindex(device)
-    except OSError:
-        return 0
 
 
 def _completed(route: PodRoute, nexthop: Nexthop | None) -> PodRoute:

@@ -29,13 +29,13 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     DeviceSysctl,
     Object,
     Scope,
-    UnreachableRoute,
     VxlanDevice,
     family_of,
     scope_of,
 )
 from ansible_collections.podnet.baremetal.plugins.module_utils._own_routes import CLUSTER, refuse_own_routes
 from ansible_collections.podnet.baremetal.plugins.module_utils._peer_sets import PortChange, admitted
+from ansible_collections.podnet.baremetal.plugins.module_utils._unreachable_route import UnreachableRoute
 
 # What VXLAN adds to a packet: inner Ethernet 14, VXLAN 8, UDP 8 and the outer IP header (RFC 7348, section 5).
 IPV6 = 6

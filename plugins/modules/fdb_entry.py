@@ -55,11 +55,11 @@ commands:
 from typing import Any
 
 from ansible_collections.podnet.baremetal.plugins.module_utils._entry import entry_target
+from ansible_collections.podnet.baremetal.plugins.module_utils._fdb_entry import FdbEntry
 from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import valid_address, valid_device, valid_fdb_mac
 from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import KernelTarget
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
-from ansible_collections.podnet.baremetal.plugins.module_utils._objects import FdbEntry
 
 ARGUMENTS: dict[str, Any] = {
     "device": {"type": "str", "default": "flannel.1"},

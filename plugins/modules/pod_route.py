@@ -56,7 +56,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import va
 from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import KernelTarget
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
-from ansible_collections.podnet.baremetal.plugins.module_utils._objects import PodRoute
+from ansible_collections.podnet.baremetal.plugins.module_utils._pod_route import PodRoute
 
 ARGUMENTS: dict[str, Any] = {
     "device": {"type": "str", "default": "flannel.1"},

@@ -57,7 +57,7 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._inputs import va
 from ansible_collections.podnet.baremetal.plugins.module_utils._kernel import KernelTarget
 from ansible_collections.podnet.baremetal.plugins.module_utils._module import run
 from ansible_collections.podnet.baremetal.plugins.module_utils._node import node_name
-from ansible_collections.podnet.baremetal.plugins.module_utils._objects import StaticNeigh
+from ansible_collections.podnet.baremetal.plugins.module_utils._static_neigh import StaticNeigh
 
 ARGUMENTS: dict[str, Any] = {
     "device": {"type": "str", "default": "flannel.1"},

@@ -22,8 +22,9 @@ from typing import Any
 import pytest
 from ansible_collections.podnet.baremetal.plugins.module_utils import _kernel
 from ansible_collections.podnet.baremetal.plugins.module_utils._links import Links
+from ansible_collections.podnet.baremetal.plugins.module_utils._messages import Message
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import DeviceSysctl
-from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import Message, RouteSocket
+from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import RouteSocket
 from node import PASSING
 from pyroute2.netlink.exceptions import NetlinkError
 

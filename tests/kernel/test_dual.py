@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.podnet.baremetal.plugins.module_utils._entry import entry_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
-from ansible_collections.podnet.baremetal.plugins.module_utils._objects import PodRoute
+from ansible_collections.podnet.baremetal.plugins.module_utils._pod_route import PodRoute
 from node import FDB, NEIGHBOURS, PEERS, REACHABLE, ROUTES, Node, commands, device, peers
 
 ADDRESSES = ["172.20.0.0/32", "fd00:10:244::/128"]

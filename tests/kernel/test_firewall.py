@@ -19,11 +19,11 @@ from ansible.template import Templar, trust_as_template
 from ansible_collections.podnet.baremetal.plugins.module_utils._converge import answer
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed
 from ansible_collections.podnet.baremetal.plugins.module_utils._forwarding import forwarding
+from ansible_collections.podnet.baremetal.plugins.module_utils._messages import packed_address
 from ansible_collections.podnet.baremetal.plugins.module_utils._nft import nft_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._overlay import pack_plan
 from ansible_collections.podnet.baremetal.plugins.module_utils._peer_sets import PeerSets
 from ansible_collections.podnet.baremetal.plugins.module_utils._peers import guarded_target
-from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import packed_address
 from ansible_collections.podnet.baremetal.plugins.module_utils._vtep import GuardedDevices, vtep_target
 from node import FDB, NEIGHBOURS, OPTIONS, PEERS, ROUTES, Node, commands, device
 from spaces import PAUSE, Listener, Space, frame, raw, stream, udp

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.podnet.baremetal.plugins.module_utils import _rtnetlink
+from ansible_collections.podnet.baremetal.plugins.module_utils import _nexthop
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
 from node import FDB, NEIGHBOURS, PEERS, ROUTES, Node, device, peers
 
@@ -157,7 +157,7 @@ def test_they_come_with_the_thousand_and_first_pod_subnet_and_go_with_it(node: N
 
 def test_a_kernel_that_does_not_know_them_gets_plain_routes(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     # What this kernel says to a request that it does not know is what a kernel before 5.3 says to this one.
-    monkeypatch.setattr(_rtnetlink, "RTM_GETNEXTHOP", 254)
+    monkeypatch.setattr(_nexthop, "RTM_GETNEXTHOP", 254)
     device()
     assert peers(nexthops="always") == [*NEIGHBOURS, *FDB, *ROUTES]
     assert peers(nexthops="always") == []

@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from ansible_collections.podnet.baremetal.plugins.module_utils._entry import entry_target
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Failed, Refused
-from ansible_collections.podnet.baremetal.plugins.module_utils._objects import Entry, FdbEntry, PodRoute, StaticNeigh
+from ansible_collections.podnet.baremetal.plugins.module_utils._fdb_entry import FdbEntry
+from ansible_collections.podnet.baremetal.plugins.module_utils._objects import Entry
+from ansible_collections.podnet.baremetal.plugins.module_utils._pod_route import PodRoute
+from ansible_collections.podnet.baremetal.plugins.module_utils._static_neigh import StaticNeigh
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from node import FDB, NEIGHBOURS, PEERS, ROUTES, Node, commands, device, peers, target

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import Message, RouteSocket, passing_neighbours
-from ansible_collections.podnet.baremetal.plugins.module_utils._tables import index_of
+from ansible_collections.podnet.baremetal.plugins.module_utils._messages import Message
+from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import RouteSocket, interface, passing_neighbours
 from node import PEERS, Node, device, peers, target
 
 SIX = [{**peer, "subnets": [*peer["subnets"], f"2001:db8:{n}::/64"]} for n, peer in enumerate(PEERS, start=1)]
@@ -76,7 +76,7 @@ def test_what_is_right_is_known_without_parsing_it(node: Node, wanted: list[dict
     device(addresses=["172.20.0.0/32", "2001:db8:ffff::/128"])
     peers(wanted=wanted, nexthops=nexthops)
     again = target(wanted, nexthops=nexthops)
-    for table in again._wanted((index_of("flannel.1"),)):
+    for table in again._wanted((interface("flannel.1"),)):
         assert table.table
         seen, others = again._tables.socket.compare(table.table, table.heads, table.sizes)
         assert seen == set(table.heads)
@@ -123,7 +123,7 @@ def test_the_fdb_is_not_judged_by_one_look_while_others_change_it(node: Node) ->
         for n in range(1, 251)
     ]
     peers(wanted=wanted)
-    table = next(table for table in target(wanted)._wanted((index_of("flannel.1"),)) if table.twice)
+    table = next(table for table in target(wanted)._wanted((interface("flannel.1"),)) if table.twice)
     assert table.table
     missed = 0
     with churn():

@@ -30,6 +30,7 @@ PURE = (
     "_conflist",
     "_echoes",
     "_errors",
+    "_fdb_entry",
     "_filters",
     "_forwarding",
     "_inputs",
@@ -37,13 +38,18 @@ PURE = (
     "_kubelet_fields",
     "_kubelet_flags",
     "_lines",
+    "_messages",
+    "_nexthop",
     "_objects",
     "_overlay",
     "_own_routes",
     "_plan",
+    "_pod_route",
     "_report_arguments",
     "_runtime",
     "_saved",
+    "_static_neigh",
+    "_unreachable_route",
     "_wire",
 )
 PURE_ON_THE_CONTROLLER = (
@@ -65,7 +71,7 @@ PURE_ON_THE_CONTROLLER = (
 )
 IO = {"asyncio", "ctypes", "fcntl", "glob", "importlib", "io", "multiprocessing", "os", "pathlib", "select", "shutil", "signal", "socket"}
 IO |= {"http", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib"}
-ARITHMETIC = {"socket.AF_INET", "socket.AF_INET6", "socket.inet_ntop", "socket.inet_pton"}  # addresses as text and as bytes
+ARITHMETIC = {f"socket.{name}" for name in ("AF_BRIDGE", "AF_INET", "AF_INET6", "AF_UNSPEC", "inet_ntop", "inet_pton")}  # texts as bytes
 # Where this checkout lies, where interpreters of one's own lie, and the address of a package registry.
 MACHINES = (re.escape(f"{CHECKOUT}/"), r"/\.pyenv/", r"https?://(deb|index|pypi|registry|security)\.")
 SHORTCUTS = ("# no" + "qa", "# type: " + "ignore", "shell=" + "True", "builtin" + ".shell:", "ignore_errors: " + "true")

@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 from ansible_collections.podnet.baremetal.plugins.module_utils._changes import Change, changes, left_after
 from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Refused
+from ansible_collections.podnet.baremetal.plugins.module_utils._fdb_entry import FdbEntry
+from ansible_collections.podnet.baremetal.plugins.module_utils._nexthop import Nexthop
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import (
     EVERY_KIND,
     Address,
     DeviceSysctl,
-    FdbEntry,
-    Nexthop,
     Object,
     OtherLink,
-    PodRoute,
-    StaticNeigh,
     VxlanDevice,
     place_of,
     scope_of,
 )
+from ansible_collections.podnet.baremetal.plugins.module_utils._pod_route import PodRoute
+from ansible_collections.podnet.baremetal.plugins.module_utils._static_neigh import StaticNeigh
 from hypothesis import given
 from hypothesis import strategies as st
 
