@@ -81,11 +81,8 @@ class StaticNeigh(NamedTuple):
     @staticmethod
     def table(on: Interface) -> Table | None:
         """The neighbours of an interface, of every family; None where there is no such interface."""
-        return (
-            Table(RTM_GETNEIGH, NEIGHBOUR.pack(AF_UNSPEC, 0, 0, 0, 0) + attribute(NDA_IFINDEX, UNSIGNED.pack(on.ifindex)))
-            if on.ifindex
-            else None
-        )
+        body = NEIGHBOUR.pack(AF_UNSPEC, 0, 0, 0, 0) + attribute(NDA_IFINDEX, UNSIGNED.pack(on.ifindex))
+        return Table(RTM_GETNEIGH, body) if on.ifindex else None
 
     @staticmethod
     def parse(body: bytes, on: Interface) -> StaticNeigh | None:
