@@ -77,6 +77,7 @@ class OwnNamespace:
 
 
 OWN = OwnNamespace()
+NO_INTERFACE = Interface("", 0, OWN)
 
 
 class RouteSocket:
@@ -199,7 +200,7 @@ def way_to(route_socket: RouteSocket, address: str) -> str:
         answer = route_socket.get(RTM_GETROUTE, header + attribute(RTA_DST, packed))
     except OSError:
         return ""
-    return interface("").named(attributes_of(answer, ROUTE.size).get(RTA_OIF))
+    return NO_INTERFACE.named(attributes_of(answer, ROUTE.size).get(RTA_OIF))
 
 
 def passing_neighbours(route_socket: RouteSocket, family: int) -> int:

@@ -15,7 +15,14 @@ from ansible_collections.podnet.baremetal.plugins.module_utils._errors import Fa
 from ansible_collections.podnet.baremetal.plugins.module_utils._nexthop import NEXTHOPS, Nexthop
 from ansible_collections.podnet.baremetal.plugins.module_utils._objects import ENTRIES, PACKED, VXLAN, Entry, Packed, Scope
 from ansible_collections.podnet.baremetal.plugins.module_utils._pod_route import ROUTES, PodRoute, parse_foreign_route
-from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import BLOCK, RouteSocket, Vtep, interface, read_vtep
+from ansible_collections.podnet.baremetal.plugins.module_utils._rtnetlink import (
+    BLOCK,
+    NO_INTERFACE,
+    RouteSocket,
+    Vtep,
+    interface,
+    read_vtep,
+)
 from ansible_collections.podnet.baremetal.plugins.module_utils._unreachable_route import UNREACHABLES, UnreachableRoute
 
 # What the kernel says of a thing that is gone already; for a deletion that is success.
@@ -38,7 +45,7 @@ class Tables:
     def has_nexthops(self) -> bool:
         """Whether this kernel knows nexthop objects: 5.3 and newer."""
         try:
-            self.socket.get(*Nexthop("", 0, "").to_get(interface("")))
+            self.socket.get(*Nexthop("", 0, "").to_get(NO_INTERFACE))
         except OSError as error:
             return error.errno != errno.EOPNOTSUPP  # that there is no nexthop 0 says a kernel that knows them
         return True
@@ -62,20 +69,19 @@ class Tables:
 
     def routes(self, bodies: Sequence[bytes]) -> Iterator[PodRoute]:
         """The routes that answers tell of. With net.ipv4.nexthop_compat_mode=0 they tell only the number of a nexthop: it says the rest."""
-        on = interface("")
-        found = [route for route in (PodRoute.parse(body, on) for body in bodies) if route]
+        found = [route for route in (PodRoute.parse(body, NO_INTERFACE) for body in bodies) if route]
         if any(route.nexthop and not route.device for route in found):
-            nexthops = {each.number: each for each in (Nexthop.parse(body, on) for body in self.socket.dump(NEXTHOPS))}
+            nexthops = {each.number: each for each in (Nexthop.parse(body, NO_INTERFACE) for body in self.socket.dump(NEXTHOPS))}
             found = [_completed(route, nexthops.get(route.nexthop)) for route in found]
         return iter(found)
 
     def unreachable_routes(self) -> Iterator[UnreachableRoute]:
         """Those of ours."""
-        return filter(None, (UnreachableRoute.parse(body, interface("")) for body in self.socket.dump(UNREACHABLES)))
+        return filter(None, (UnreachableRoute.parse(body, NO_INTERFACE) for body in self.socket.dump(UNREACHABLES)))
 
     def foreign_routes(self) -> Iterator[PodRoute]:
         """The routes of the main table that are not ours, whatever their metric, but for default routes."""
-        return filter(None, (parse_foreign_route(body, interface("")) for body in self.socket.dump(ROUTES)))
+        return filter(None, (parse_foreign_route(body, NO_INTERFACE) for body in self.socket.dump(ROUTES)))
 
     def has(self, entry: Entry) -> bool:
         """Whether the kernel, asked for this entry alone, shows it as it should be. False also where it cannot be asked so."""
