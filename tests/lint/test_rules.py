@@ -71,7 +71,7 @@ PURE_ON_THE_CONTROLLER = (
 )
 IO = {"asyncio", "ctypes", "fcntl", "glob", "importlib", "io", "multiprocessing", "os", "pathlib", "select", "shutil", "signal", "socket"}
 IO |= {"http", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib"}
-ARITHMETIC = {f"socket.{name}" for name in ("AF_BRIDGE", "AF_INET", "AF_INET6", "AF_UNSPEC", "inet_ntop", "inet_pton")}  # texts as bytes
+ARITHMETIC = {f"socket.{name}" for name in ("AF_BRIDGE", "AF_INET", "AF_INET6", "AF_UNSPEC", "inet_ntop", "inet_pton")}  # on addresses
 # Where this checkout lies, where interpreters of one's own lie, and the address of a package registry.
 MACHINES = (re.escape(f"{CHECKOUT}/"), r"/\.pyenv/", r"https?://(deb|index|pypi|registry|security)\.")
 SHORTCUTS = ("# no" + "qa", "# type: " + "ignore", "shell=" + "True", "builtin" + ".shell:", "ignore_errors: " + "true")
